@@ -1,0 +1,9 @@
+#include <stdio.h>
+
+#include "accllm/accllm.h"
+
+int main(void)
+{
+    puts(accllm_version());
+    return 0;
+}

@@ -1,0 +1,13 @@
+/* The whole public interface of AccLLM. */
+#ifndef ACCLLM_H
+#define ACCLLM_H
+
+#include "status.h"
+#include "runtime.h"
+#include "tokenizer.h"
+#include "engine.h"
+#include "sampler.h"
+#include "compress.h"
+#include "eval.h"
+
+#endif

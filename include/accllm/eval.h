@@ -1,0 +1,91 @@
+/*
+ * Evaluation: perplexity (windows or stream), KL divergence, bench and inspection of model files.
+ */
+#ifndef ACCLLM_EVAL_H
+#define ACCLLM_EVAL_H
+
+#include "engine.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct accllm_ppl_params {
+    size_t struct_size;
+    uint32_t ctx;         /* window of tokens evaluated together, 2048 */
+    uint32_t stride;      /* tokens scored per window; 0: ctx */
+    bool stream;          /* one endless pass instead of windows */
+    uint64_t max_tokens;  /* 0: all of the text */
+    uint32_t bucket;      /* with stream: tokens per bucket, 10000 */
+    void (*progress)(void *user, double fraction, double ppl_so_far, double seconds_left);
+    void *user;
+} accllm_ppl_params;
+
+typedef struct accllm_ppl_bucket {
+    uint64_t from, to; /* scored token positions */
+    double ppl;
+    uint64_t rss_bytes; /* resident set when the bucket ended */
+} accllm_ppl_bucket;
+
+typedef struct accllm_ppl_result {
+    double ppl, nll, nats_per_byte;
+    uint64_t tokens; /* scored */
+    accllm_ppl_bucket *buckets; /* with stream, or stride < ctx; freed by accllm_ppl_result_free() */
+    size_t n_buckets;
+    double seconds;
+} accllm_ppl_result;
+
+ACCLLM_API void accllm_ppl_params_init(accllm_ppl_params *p);
+/* Windows: each starts with BOS if the tokenizer adds one; a window's first token has no score. With stride < ctx only
+ * the last `stride` tokens of each window are scored, except in the first. text: len bytes. */
+ACCLLM_API accllm_status accllm_eval_ppl(accllm_model *m, const accllm_session_params *sp, const char *text, size_t len,
+                                         const accllm_ppl_params *p, accllm_ppl_result *r, accllm_error *err);
+ACCLLM_API void accllm_ppl_result_free(accllm_ppl_result *r);
+
+typedef struct accllm_kl_result {
+    double kl_mean, top1_agreement; /* KL(ref || model) in nats per token */
+    uint64_t tokens;
+} accllm_kl_result;
+
+ACCLLM_API accllm_status accllm_eval_kl(accllm_model *m, accllm_model *ref, const accllm_session_params *sp,
+                                        const accllm_session_params *ref_sp, const char *text, size_t len,
+                                        const accllm_ppl_params *p, accllm_kl_result *r, accllm_error *err);
+
+typedef struct accllm_bench_params {
+    size_t struct_size;
+    uint32_t n_prompt, n_gen; /* 512, 128 */
+    uint64_t depth;
+    uint32_t reps; /* 5 */
+} accllm_bench_params;
+
+typedef struct accllm_bench_result {
+    double decode_tok_s, decode_tok_s_min, decode_tok_s_max, prefill_tok_s;
+    uint64_t weight_bytes_per_token, lm_head_bytes, kv_bytes_per_token;
+    double decode_gb_s, stream_gb_s;
+    double roofline_ratio; /* < 0: weights under 8x the last-level cache */
+    uint64_t peak_rss_bytes;
+} accllm_bench_result;
+
+ACCLLM_API void accllm_bench_params_init(accllm_bench_params *p);
+ACCLLM_API accllm_status accllm_bench(accllm_model *m, const accllm_session_params *sp, const accllm_bench_params *p,
+                                      accllm_bench_result *r, accllm_error *err);
+
+typedef struct accllm_tensor_info {
+    const char *name;   /* as in the file */
+    const char *format; /* "w2s", "w4", "w8", "f32", "q4_1" ... */
+    uint64_t rows, cols, bytes;
+    uint32_t group;
+} accllm_tensor_info;
+
+typedef struct accllm_inspection accllm_inspection;
+/* Reads the headers of any GGUF; with verify every packed code and scale is checked, E_FORMAT names the first bad. */
+ACCLLM_API accllm_status accllm_inspect(accllm_inspection **out, const char *path, bool verify, accllm_error *err);
+ACCLLM_API void accllm_inspection_free(accllm_inspection **i);
+ACCLLM_API const accllm_model_info *accllm_inspection_info(const accllm_inspection *i);
+ACCLLM_API uint32_t accllm_inspection_format_version(const accllm_inspection *i); /* 0: not an AccLLM file */
+ACCLLM_API size_t accllm_inspection_tensors(const accllm_inspection *i, const accllm_tensor_info **tensors);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

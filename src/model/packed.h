@@ -1,0 +1,59 @@
+/*
+ * The packed AccLLM file (design section 2, "Container"): GGUF v3, general.architecture "accllm". Reader, and writer in
+ * file order. Tensor names: "token_embd.w8", "blk.N.attn_q.w2s", norms "blk.N.attn_norm" F32 and so on.
+ */
+#ifndef ACC_MODEL_PACKED_H
+#define ACC_MODEL_PACKED_H
+
+#include "format/checkpoint.h"
+#include "weights/weights.h"
+
+#define ACC_FORMAT_VERSION 1
+
+typedef struct acc_packed_layer {
+    acc_weight q, k, v, o, gate, up, down;
+    const float *attn_norm, *ffn_norm;
+    const float *q_bias, *k_bias, *v_bias; /* NULL: none */
+    const float *k_mean;                   /* [n_kv_heads][head_dim], NULL: zero */
+} acc_packed_layer;
+
+typedef struct acc_packed {
+    acc_gguf *file; /* NULL for random models */
+    acc_hparams hp;
+    uint32_t page, default_sinks, default_window, default_kv_bits;
+    acc_weight embd, output; /* output: the embedding's view when tied */
+    const float *output_norm;
+    acc_packed_layer *layers; /* [n_layers] */
+    void *memory;             /* of a random model */
+    size_t memory_bytes;
+} acc_packed;
+
+/* Opens and checks shapes, sizes, scales and levels. verify: every code too. */
+accllm_status acc_packed_open(acc_packed **out, const char *path, bool use_mmap, bool verify,
+                              accllm_error *err) ACC_MUST_CHECK;
+/* A shape with random weights (bench). */
+accllm_status acc_packed_random(acc_packed **out, const char *shape, acc_format weights, acc_format head,
+                                accllm_error *err) ACC_MUST_CHECK;
+void acc_packed_free(acc_packed **m);
+/* Float rows of a packed file (dequantised), for the float reference and the exporter. Closing the source leaves the
+ * packed model alone. */
+accllm_status acc_packed_source(acc_source **out, const acc_packed *m, accllm_error *err) ACC_MUST_CHECK;
+
+/* ---- writing ---- */
+
+typedef struct acc_packed_plan {
+    const acc_source *src;
+    acc_weight embd, output;                    /* shapes only (acc_weight_init); output ignored when tied */
+    acc_weight linear[7];                       /* by (id - ACC_T_ATTN_Q); the same in every layer */
+    uint32_t page, sinks, window, kv_bits;
+    bool k_mean;                                /* the file has blk.N.attn_k_mean */
+} acc_packed_plan;
+
+/* Gives the bytes of one tensor: a blob of acc_weight_bytes() or floats. Called in file order, once each; *data stays
+ * valid until the next call. layer is 0 for global tensors; k_mean is asked for as ACC_T_COUNT. */
+typedef accllm_status acc_packed_fetch(void *user, acc_tensor_id id, uint32_t layer, const void **data, size_t *bytes,
+                                       accllm_error *err);
+accllm_status acc_packed_write(const acc_packed_plan *plan, const char *path, acc_packed_fetch *fetch, void *user,
+                               accllm_error *err) ACC_MUST_CHECK;
+
+#endif

@@ -1,0 +1,127 @@
+/* Errors, checked arithmetic, whole-or-nothing files, thread pool. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "core/file.h"
+#include "core/hash.h"
+#include "core/memory.h"
+#include "core/threads.h"
+
+static void errors_are_one_printable_line(void **state)
+{
+    (void)state;
+    accllm_error err;
+    assert_int_equal(acc_fail(&err, ACCLLM_E_FORMAT, "name %s", "a\nb\x1b[0m"), ACCLLM_E_FORMAT);
+    assert_string_equal(err.text, "name a?b?[0m");
+    (void)acc_prefix(&err, ACCLLM_E_FORMAT, "%s", "file");
+    assert_string_equal(err.text, "file: name a?b?[0m");
+    assert_int_equal(acc_fail(NULL, ACCLLM_E_IO, "x"), ACCLLM_E_IO);
+}
+
+static void sizes_do_not_wrap(void **state)
+{
+    (void)state;
+    size_t x;
+    assert_false(acc_mul(SIZE_MAX / 2, 3, &x));
+    assert_false(acc_add(SIZE_MAX, 1, &x));
+    assert_null(acc_calloc(SIZE_MAX / 8, 16));
+    assert_null(acc_calloc(1, SIZE_MAX - 8));
+    void *p = acc_calloc(0, 8);
+    assert_non_null(p);
+    acc_free(p);
+}
+
+static void a_file_appears_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    accllm_error err;
+    char dir[] = "/tmp/acc-core-XXXXXX", path[64];
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/out", dir);
+    acc_writer w;
+    assert_int_equal(acc_writer_open(&w, path, &err), ACCLLM_OK);
+    acc_writer_put(&w, "abc", 3);
+    assert_int_not_equal(access(path, F_OK), 0);
+    acc_writer_abort(&w);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(acc_writer_open(&w, path, &err), ACCLLM_OK);
+    acc_writer_put(&w, "abc", 3);
+    acc_writer_pad(&w, 64);
+    assert_int_equal(acc_writer_commit(&w, &err), ACCLLM_OK);
+    for (int use_mmap = 0; use_mmap < 2; use_mmap++) {
+        acc_file f;
+        assert_int_equal(acc_file_open(&f, path, use_mmap, &err), ACCLLM_OK);
+        assert_int_equal(f.size, 64);
+        assert_memory_equal(f.data, "abc\0", 4);
+        acc_file_close(&f);
+    }
+    acc_file f;
+    assert_int_equal(acc_file_open(&f, dir, true, &err), ACCLLM_E_IO);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(acc_file_open(&f, path, true, &err), ACCLLM_E_IO);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void a_full_disk_is_an_error(void **state)
+{
+    (void)state;
+    if (access("/dev/full", W_OK) != 0) skip();
+    accllm_error err;
+    acc_writer w;
+    assert_int_equal(acc_writer_open(&w, "/tmp/acc-core-full", &err), ACCLLM_OK);
+    assert_non_null(freopen("/dev/full", "wb", w.f));
+    char block[8192] = {0};
+    for (int i = 0; i < 4; i++) acc_writer_put(&w, block, sizeof block);
+    assert_int_equal(acc_writer_commit(&w, &err), ACCLLM_E_IO);
+    assert_non_null(strstr(err.text, "No space left"));
+    assert_int_not_equal(access("/tmp/acc-core-full.part", F_OK), 0);
+}
+
+static void count_worker(void *ctx, uint32_t w, uint32_t n)
+{
+    atomic_uint *counts = ctx;
+    assert_true(w < n);
+    (void)atomic_fetch_add(&counts[w], 1);
+}
+
+static void every_worker_runs_every_job_once(void **state)
+{
+    (void)state;
+    for (uint32_t n = 1; n <= 5; n++) {
+        acc_pool *pool;
+        atomic_uint counts[5] = {0};
+        assert_int_equal(acc_pool_create(&pool, n, NULL), ACCLLM_OK);
+        for (int i = 0; i < 2000; i++) {
+            acc_pool_run(pool, count_worker, counts);
+            if (i % 500 == 0) (void)usleep(3000); /* let the workers fall asleep */
+        }
+        acc_pool_free(&pool);
+        for (uint32_t w = 0; w < n; w++) assert_int_equal(counts[w], 2000);
+    }
+    assert_true(acc_default_threads() >= 1);
+}
+
+static void known_hashes(void **state)
+{
+    (void)state;
+    assert_true(acc_fnv1a(ACC_FNV_START, "foobar", 6) == 0x85944171f73967e8u); /* published vector */
+    assert_true(acc_random(0, 0) == 0xe220a8397b1dcdafu);                      /* splitmix64, seed 0 */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(errors_are_one_printable_line), cmocka_unit_test(sizes_do_not_wrap),
+        cmocka_unit_test(a_file_appears_whole_or_not_at_all), cmocka_unit_test(a_full_disk_is_an_error),
+        cmocka_unit_test(every_worker_runs_every_job_once), cmocka_unit_test(known_hashes),
+    };
+    return cmocka_run_group_tests_name("core", tests, NULL, NULL);
+}
