@@ -12,21 +12,21 @@ extern "C" {
 #endif
 
 typedef struct accllm_progress {
-    const char *stage;     /* "calibrate", "layer 3/30: ffn_down" */
-    double fraction;       /* of the whole work, 0..1 */
-    double seconds_left;   /* < 0: not known yet */
+    const char *stage;   /* "calibrate", "layer 3/30: ffn_down" */
+    double fraction;     /* of the whole work, 0..1 */
+    double seconds_left; /* < 0: not known yet */
 } accllm_progress;
 
 typedef struct accllm_compress_params {
     size_t struct_size;
-    const char *weights;     /* "w2s", "w4" (default), "w8", "f16" */
-    const char *method;      /* "rtn" or "obs" (default) */
-    const char *head;        /* "w8" (default) or "w4": embedding and lm_head */
-    uint32_t group;          /* 0: by design section 2; 32, 64, 128 */
-    const char *calib_path;  /* NULL: the built-in text */
-    uint32_t calib_tokens;   /* 0: default */
-    uint32_t page;           /* RoPE page; 0: 256 */
-    uint32_t kv_bits;        /* 0: 4 from head_dim 32 on, else 8 */
+    const char *weights;    /* "w2s", "w4" (default), "w8", "f16" */
+    const char *method;     /* "rtn" or "obs" (default) */
+    const char *head;       /* "w8" (default) or "w4": embedding and lm_head */
+    uint32_t group;         /* 0: by design section 2; 32, 64, 128 */
+    const char *calib_path; /* NULL: the built-in text */
+    uint32_t calib_tokens;  /* 0: default */
+    uint32_t page;          /* RoPE page; 0: 256 */
+    uint32_t kv_bits;       /* 0: 4 from head_dim 32 on, else 8 */
     bool resume;
     bool use_mmap;
     void (*progress)(void *user, const accllm_progress *p);

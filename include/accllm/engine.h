@@ -36,11 +36,11 @@ typedef struct accllm_model_info {
     uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx_train;
     uint32_t default_sinks, default_window, default_kv_bits, page;
     uint64_t n_params, n_linear_params;
-    uint64_t linear_bytes;          /* all bytes of the linear layers, padding and scales included */
-    uint64_t head_bytes;            /* lm_head (the embedding where tied) */
+    uint64_t linear_bytes; /* all bytes of the linear layers, padding and scales included */
+    uint64_t head_bytes;   /* lm_head (the embedding where tied) */
     uint64_t file_bytes;
-    double bits_per_weight;         /* linear_bytes * 8 / n_linear_params */
-    double bits_per_weight_total;   /* all tensors / all parameters */
+    double bits_per_weight;       /* linear_bytes * 8 / n_linear_params */
+    double bits_per_weight_total; /* all tensors / all parameters */
 } accllm_model_info;
 
 ACCLLM_API void accllm_model_params_init(accllm_model_params *p);
@@ -58,15 +58,15 @@ ACCLLM_API const accllm_tokenizer *accllm_model_tokenizer(const accllm_model *m)
 
 typedef struct accllm_session_params {
     size_t struct_size;
-    uint32_t sinks;        /* UINT32_MAX: the file's default */
-    uint32_t window;       /* 0: the file's default */
-    bool full_attention;   /* no window: n_ctx positions are kept, more is refused (E_LIMIT) */
-    uint32_t n_ctx;        /* with full_attention; 0: the trained context */
-    uint32_t kv_bits;      /* 4 or 8; 0: the file's default. Float reference: 0 or 32 is a float cache */
-    uint32_t chunk;        /* prefill chunk in tokens; 0: 128 */
-    uint32_t max_logits;   /* rows of logits that one call may return; 0: 1 */
-    bool force;            /* allow sinks + window above the trained context */
-    bool trace;            /* keep the trace hash of docs/numerics.md */
+    uint32_t sinks;      /* UINT32_MAX: the file's default */
+    uint32_t window;     /* 0: the file's default */
+    bool full_attention; /* no window: n_ctx positions are kept, more is refused (E_LIMIT) */
+    uint32_t n_ctx;      /* with full_attention; 0: the trained context */
+    uint32_t kv_bits;    /* 4 or 8; 0: the file's default. Float reference: 0 or 32 is a float cache */
+    uint32_t chunk;      /* prefill chunk in tokens; 0: 128 */
+    uint32_t max_logits; /* rows of logits that one call may return; 0: 1 */
+    bool force;          /* allow sinks + window above the trained context */
+    bool trace;          /* keep the trace hash of docs/numerics.md */
 } accllm_session_params;
 
 ACCLLM_API void accllm_session_params_init(accllm_session_params *p);

@@ -12,11 +12,11 @@ extern "C" {
 
 typedef struct accllm_ppl_params {
     size_t struct_size;
-    uint32_t ctx;         /* window of tokens evaluated together, 2048 */
-    uint32_t stride;      /* tokens scored per window; 0: ctx */
-    bool stream;          /* one endless pass instead of windows */
-    uint64_t max_tokens;  /* 0: all of the text */
-    uint32_t bucket;      /* with stream: tokens per bucket, 10000 */
+    uint32_t ctx;        /* window of tokens evaluated together, 2048 */
+    uint32_t stride;     /* tokens scored per window; 0: ctx */
+    bool stream;         /* one endless pass instead of windows */
+    uint64_t max_tokens; /* 0: all of the text */
+    uint32_t bucket;     /* with stream: tokens per bucket, 10000 */
     void (*progress)(void *user, double fraction, double ppl_so_far, double seconds_left);
     void *user;
 } accllm_ppl_params;
@@ -29,7 +29,7 @@ typedef struct accllm_ppl_bucket {
 
 typedef struct accllm_ppl_result {
     double ppl, nll, nats_per_byte;
-    uint64_t tokens; /* scored */
+    uint64_t tokens;            /* scored */
     accllm_ppl_bucket *buckets; /* with stream, or stride < ctx; freed by accllm_ppl_result_free() */
     size_t n_buckets;
     double seconds;

@@ -18,15 +18,15 @@ extern "C" {
 #endif
 
 /* X(name, value, text): the values are stable. */
-#define ACCLLM_STATUS_MAP(X)                                                                                           \
-    X(OK, 0, "success")                                                                                                \
-    X(E_NOMEM, -1, "out of memory")                                                                                    \
-    X(E_IO, -2, "file could not be read or written")                                                                   \
-    X(E_FORMAT, -3, "file is damaged or not of this format")                                                           \
-    X(E_UNSUPPORTED, -4, "valid, but not supported by this build or machine")                                          \
-    X(E_LIMIT, -5, "a limit was reached")                                                                              \
-    X(E_CANCELLED, -6, "cancelled")                                                                                    \
-    X(E_ARG, -7, "invalid argument")                                                                                   \
+#define ACCLLM_STATUS_MAP(X)                                                  \
+    X(OK, 0, "success")                                                       \
+    X(E_NOMEM, -1, "out of memory")                                           \
+    X(E_IO, -2, "file could not be read or written")                          \
+    X(E_FORMAT, -3, "file is damaged or not of this format")                  \
+    X(E_UNSUPPORTED, -4, "valid, but not supported by this build or machine") \
+    X(E_LIMIT, -5, "a limit was reached")                                     \
+    X(E_CANCELLED, -6, "cancelled")                                           \
+    X(E_ARG, -7, "invalid argument")                                          \
     X(E_NUMERIC, -8, "a value is not a number or infinite")
 
 typedef enum accllm_status {

@@ -39,16 +39,16 @@ ACCLLM_API const char *accllm_token_bytes(const accllm_tokenizer *tok, int32_t i
 ACCLLM_API const char *accllm_token_text(const accllm_tokenizer *tok, int32_t id);
 
 ACCLLM_API int32_t accllm_tokenizer_size(const accllm_tokenizer *tok);
-ACCLLM_API int32_t accllm_tokenizer_bos(const accllm_tokenizer *tok); /* -1: none */
-ACCLLM_API int32_t accllm_tokenizer_eos(const accllm_tokenizer *tok); /* -1: none */
-ACCLLM_API bool accllm_tokenizer_adds_bos(const accllm_tokenizer *tok); /* by the file's metadata */
+ACCLLM_API int32_t accllm_tokenizer_bos(const accllm_tokenizer *tok);            /* -1: none */
+ACCLLM_API int32_t accllm_tokenizer_eos(const accllm_tokenizer *tok);            /* -1: none */
+ACCLLM_API bool accllm_tokenizer_adds_bos(const accllm_tokenizer *tok);          /* by the file's metadata */
 ACCLLM_API bool accllm_token_ends_text(const accllm_tokenizer *tok, int32_t id); /* end of turn or end of text */
 
 /* Turns a stream of tokens into text that is whole UTF-8 at every step. */
 typedef struct accllm_text_stream {
-    char held[8];     /* bytes of an unfinished sequence */
+    char held[8]; /* bytes of an unfinished sequence */
     unsigned n_held;
-    bool at_start;    /* SentencePiece: strip the added blank of the first piece */
+    bool at_start; /* SentencePiece: strip the added blank of the first piece */
 } accllm_text_stream;
 
 ACCLLM_API void accllm_text_stream_init(accllm_text_stream *s, bool at_start);

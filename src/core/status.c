@@ -7,8 +7,8 @@
 const char *accllm_status_text(accllm_status s)
 {
     switch (s) {
-#define STATUS_CASE(name, value, text)                                                                                 \
-    case ACCLLM_##name:                                                                                                \
+#define STATUS_CASE(name, value, text) \
+    case ACCLLM_##name:                \
         return text;
         ACCLLM_STATUS_MAP(STATUS_CASE)
 #undef STATUS_CASE

@@ -15,17 +15,17 @@ accllm_status acc_prefix(accllm_error *err, accllm_status code, const char *fmt,
     __attribute__((format(printf, 3, 4)));
 
 /* Forwards a failure to the caller. */
-#define ACC_TRY(expr)                                                                                                  \
-    do {                                                                                                               \
-        accllm_status acc_try_status = (expr);                                                                         \
-        if (acc_try_status != ACCLLM_OK) return acc_try_status;                                                        \
+#define ACC_TRY(expr)                                           \
+    do {                                                        \
+        accllm_status acc_try_status = (expr);                  \
+        if (acc_try_status != ACCLLM_OK) return acc_try_status; \
     } while (0)
 
 /* Forwards a failure through the function's cleanup label; needs `accllm_status status` and `fail:`. */
-#define ACC_TRY_GOTO(expr)                                                                                             \
-    do {                                                                                                               \
-        status = (expr);                                                                                               \
-        if (status != ACCLLM_OK) goto fail;                                                                            \
+#define ACC_TRY_GOTO(expr)                  \
+    do {                                    \
+        status = (expr);                    \
+        if (status != ACCLLM_OK) goto fail; \
     } while (0)
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * A fixed pool of workers with spin-then-sleep barriers. The caller is worker 0; a pool of one thread runs everything in
- * the caller. Workers run with the default floating-point mode (docs/numerics.md).
+ * A fixed pool of workers with spin-then-sleep barriers. The caller is worker 0; a pool of one thread runs everything
+ * in the caller. Workers run with the default floating-point mode (docs/numerics.md).
  */
 #ifndef ACC_CORE_THREADS_H
 #define ACC_CORE_THREADS_H

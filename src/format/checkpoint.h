@@ -17,22 +17,28 @@ typedef struct acc_hparams {
     char arch[32]; /* "llama" */
     uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx_train;
     float norm_eps;
-    float attn_scale; /* default 1/sqrt(head_dim) in double, rounded once */
-    bool tied;        /* no output tensor: lm_head is the embedding */
-    double rope_freq[ACC_MAX_HEAD_DIM / 2];     /* radians per position, any rope scaling folded in */
-    uint64_t rope_steps[ACC_MAX_HEAD_DIM / 2];  /* rne(freq / 2 pi * 2^64), extended precision */
+    float attn_scale;                          /* default 1/sqrt(head_dim) in double, rounded once */
+    bool tied;                                 /* no output tensor: lm_head is the embedding */
+    double rope_freq[ACC_MAX_HEAD_DIM / 2];    /* radians per position, any rope scaling folded in */
+    uint64_t rope_steps[ACC_MAX_HEAD_DIM / 2]; /* rne(freq / 2 pi * 2^64), extended precision */
 } acc_hparams;
 
 typedef enum acc_tensor_id {
-    ACC_T_TOKEN_EMBD, /* [n_vocab][n_embd] */
-    ACC_T_OUTPUT,     /* [n_vocab][n_embd], absent when tied */
+    ACC_T_TOKEN_EMBD,  /* [n_vocab][n_embd] */
+    ACC_T_OUTPUT,      /* [n_vocab][n_embd], absent when tied */
     ACC_T_OUTPUT_NORM, /* [1][n_embd] */
-    ACC_T_ATTN_NORM, ACC_T_FFN_NORM,      /* [1][n_embd] */
-    ACC_T_ATTN_Q, ACC_T_ATTN_K, ACC_T_ATTN_V, /* [heads * head_dim][n_embd] */
-    ACC_T_ATTN_OUT,                       /* [n_embd][heads * head_dim] */
-    ACC_T_FFN_GATE, ACC_T_FFN_UP,         /* [n_ff][n_embd] */
-    ACC_T_FFN_DOWN,                       /* [n_embd][n_ff] */
-    ACC_T_ATTN_Q_BIAS, ACC_T_ATTN_K_BIAS, ACC_T_ATTN_V_BIAS, /* [1][rows]; may be absent */
+    ACC_T_ATTN_NORM,
+    ACC_T_FFN_NORM, /* [1][n_embd] */
+    ACC_T_ATTN_Q,
+    ACC_T_ATTN_K,
+    ACC_T_ATTN_V,   /* [heads * head_dim][n_embd] */
+    ACC_T_ATTN_OUT, /* [n_embd][heads * head_dim] */
+    ACC_T_FFN_GATE,
+    ACC_T_FFN_UP,   /* [n_ff][n_embd] */
+    ACC_T_FFN_DOWN, /* [n_embd][n_ff] */
+    ACC_T_ATTN_Q_BIAS,
+    ACC_T_ATTN_K_BIAS,
+    ACC_T_ATTN_V_BIAS, /* [1][rows]; may be absent */
     ACC_T_COUNT
 } acc_tensor_id;
 

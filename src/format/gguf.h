@@ -13,14 +13,29 @@
 #include "core/status.h"
 
 typedef enum acc_gguf_kv_type {
-    ACC_GGUF_U8 = 0, ACC_GGUF_I8 = 1, ACC_GGUF_U16 = 2, ACC_GGUF_I16 = 3, ACC_GGUF_U32 = 4, ACC_GGUF_I32 = 5,
-    ACC_GGUF_F32 = 6, ACC_GGUF_BOOL = 7, ACC_GGUF_STRING = 8, ACC_GGUF_ARRAY = 9, ACC_GGUF_U64 = 10,
-    ACC_GGUF_I64 = 11, ACC_GGUF_F64 = 12,
+    ACC_GGUF_U8 = 0,
+    ACC_GGUF_I8 = 1,
+    ACC_GGUF_U16 = 2,
+    ACC_GGUF_I16 = 3,
+    ACC_GGUF_U32 = 4,
+    ACC_GGUF_I32 = 5,
+    ACC_GGUF_F32 = 6,
+    ACC_GGUF_BOOL = 7,
+    ACC_GGUF_STRING = 8,
+    ACC_GGUF_ARRAY = 9,
+    ACC_GGUF_U64 = 10,
+    ACC_GGUF_I64 = 11,
+    ACC_GGUF_F64 = 12,
 } acc_gguf_kv_type;
 
 /* ggml tensor types that we read. */
 typedef enum acc_ggml_type {
-    ACC_GGML_F32 = 0, ACC_GGML_F16 = 1, ACC_GGML_Q4_0 = 2, ACC_GGML_Q4_1 = 3, ACC_GGML_Q8_0 = 8, ACC_GGML_I8 = 24,
+    ACC_GGML_F32 = 0,
+    ACC_GGML_F16 = 1,
+    ACC_GGML_Q4_0 = 2,
+    ACC_GGML_Q4_1 = 3,
+    ACC_GGML_Q8_0 = 8,
+    ACC_GGML_I8 = 24,
     ACC_GGML_BF16 = 30,
 } acc_ggml_type;
 
@@ -31,11 +46,11 @@ typedef struct acc_str {
 
 typedef struct acc_gguf_tensor {
     acc_str name;
-    uint32_t type;      /* an acc_ggml_type or one that we do not read */
-    uint32_t n_dims;    /* 1..4 */
-    uint64_t dim[4];    /* dim[0] is the innermost (columns); unused ones are 1 */
-    uint64_t offset;    /* from the start of the file */
-    uint64_t bytes;     /* 0 for a type that we do not read */
+    uint32_t type;   /* an acc_ggml_type or one that we do not read */
+    uint32_t n_dims; /* 1..4 */
+    uint64_t dim[4]; /* dim[0] is the innermost (columns); unused ones are 1 */
+    uint64_t offset; /* from the start of the file */
+    uint64_t bytes;  /* 0 for a type that we do not read */
 } acc_gguf_tensor;
 
 typedef struct acc_gguf acc_gguf;

@@ -1,6 +1,6 @@
 /*
- * The kernel table. One struct of function pointers: filled with the scalar reference (the definition, docs/numerics.md)
- * and overridden by the tiers that the CPU has. Every kernel of every set equals scalar bit for bit.
+ * The kernel table. One struct of function pointers: filled with the scalar reference (the definition,
+ * docs/numerics.md) and overridden by the tiers that the CPU has. Every kernel of every set equals scalar bit for bit.
  *
  * Kernels allocate nothing and read nothing out of bounds. Buffers: 64-byte aligned unless said otherwise.
  */
@@ -48,9 +48,9 @@ typedef struct acc_attn_segment {
     uint32_t first, end;
     uint32_t head_dim, n_heads;
     const acc_attn_query *queries; /* [variant][n_heads] */
-    float *max;   /* out [n_heads]: M */
-    uint32_t *l;  /* out [n_heads]: L */
-    float *o;     /* out [n_heads][head_dim]: float(acc - z) * (B / 32640); zeros when B = 0 */
+    float *max;                    /* out [n_heads]: M */
+    uint32_t *l;                   /* out [n_heads]: L */
+    float *o;                      /* out [n_heads][head_dim]: float(acc - z) * (B / 32640); zeros when B = 0 */
 } acc_attn_segment;
 
 #define ACC_SEGMENT_KV4 4096u

@@ -35,7 +35,7 @@ void acc_rope_angles(uint64_t distance, const uint64_t *steps, uint32_t head_dim
 void acc_rope_rotate(float *x, const float *cos, const float *sin, uint32_t head_dim); /* half-split pairs, in place */
 
 /* ---- hadamard.c ---- */
-uint32_t acc_hadamard_block(uint32_t head_dim); /* the largest power of two dividing head_dim */
+uint32_t acc_hadamard_block(uint32_t head_dim);          /* the largest power of two dividing head_dim */
 void acc_hadamard(float *x, uint32_t n, uint32_t block); /* unnormalised, in place */
 
 /* ---- kv.c: codes of one key or value vector; false: NaN, infinity or an f16 scale that overflows ---- */
@@ -46,8 +46,8 @@ bool acc_kv8(const float *x, uint32_t n, int8_t *u, uint16_t *scale);
 /* Step 2 of the definition: d = (s - max) * 65536 log2 e. n = v >> 16 and m (15..16 bits) with 2^(d / 65536) =
  * m / 32768 * 2^n. Caller has checked d >= -60 * 65536. */
 void acc_exp2_parts(float d, int32_t *n, int32_t *m);
-uint32_t acc_exp2_u16(float d);   /* e, 0..65535 */
-float acc_exp2_merge(float d);    /* E of step 6 */
+uint32_t acc_exp2_u16(float d); /* e, 0..65535 */
+float acc_exp2_merge(float d);  /* E of step 6 */
 #define ACC_LOG2E_65536 0x1.715476p+16f
 
 /* One segment's result for one head. */

@@ -1,6 +1,6 @@
 /*
- * The float reference: Llama-family forward pass in float32 over dequantised weights, any evaluation order. The teacher,
- * the oracle against other engines, and the compressor's calibration pass.
+ * The float reference: Llama-family forward pass in float32 over dequantised weights, any evaluation order. The
+ * teacher, the oracle against other engines, and the compressor's calibration pass.
  */
 #ifndef ACC_REFERENCE_REFERENCE_H
 #define ACC_REFERENCE_REFERENCE_H

@@ -20,10 +20,10 @@ typedef struct acc_weight {
     uint32_t rows, cols;             /* true shape */
     uint32_t row_blocks, col_groups; /* rows padded to 64, columns to group */
     uint32_t group;
-    uint8_t level1, level2;          /* W2S magnitudes: (1,2), (1,3), (2,5) */
+    uint8_t level1, level2; /* W2S magnitudes: (1,2), (1,3), (2,5) */
     const uint8_t *data;
     const float *rscale;
-    const uint8_t *repacked;         /* the kernel set's own layout, NULL: it reads data (kernels.h) */
+    const uint8_t *repacked; /* the kernel set's own layout, NULL: it reads data (kernels.h) */
 } acc_weight;
 
 const char *acc_format_name(acc_format f); /* "w2s" */
@@ -33,8 +33,8 @@ int acc_format_parse(const char *name);    /* -1: unknown */
  * groups or levels that break the overflow proof. data stays NULL. */
 accllm_status acc_weight_init(acc_weight *w, acc_format f, uint32_t rows, uint32_t cols, uint32_t group,
                               uint32_t level1, uint32_t level2, accllm_error *err) ACC_MUST_CHECK;
-size_t acc_weight_tile_bytes(const acc_weight *w);  /* of one 64-row tile */
-size_t acc_weight_bytes(const acc_weight *w);       /* whole blob: tiles, then rscale[rows] */
+size_t acc_weight_tile_bytes(const acc_weight *w); /* of one 64-row tile */
+size_t acc_weight_bytes(const acc_weight *w);      /* whole blob: tiles, then rscale[rows] */
 /* Points data and rscale into a blob of acc_weight_bytes(). */
 void acc_weight_bind(acc_weight *w, const uint8_t *blob);
 

@@ -119,9 +119,9 @@ static void known_hashes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_are_one_printable_line), cmocka_unit_test(sizes_do_not_wrap),
+        cmocka_unit_test(errors_are_one_printable_line),      cmocka_unit_test(sizes_do_not_wrap),
         cmocka_unit_test(a_file_appears_whole_or_not_at_all), cmocka_unit_test(a_full_disk_is_an_error),
-        cmocka_unit_test(every_worker_runs_every_job_once), cmocka_unit_test(known_hashes),
+        cmocka_unit_test(every_worker_runs_every_job_once),   cmocka_unit_test(known_hashes),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);
 }
