@@ -53,6 +53,9 @@ typedef struct acc_attn_segment {
     float *o;                      /* out [n_heads][head_dim]: float(acc - z) * (B / 32640); zeros when B = 0 */
 } acc_attn_segment;
 
+/* Limits of the kernels; the loader refuses more. */
+#define ACC_MAX_HEAD_DIM 256u
+/* Positions of a segment; its pieces may hold up to 32 more outside first..end. */
 #define ACC_SEGMENT_KV4 4096u
 #define ACC_SEGMENT_KV8 512u
 
