@@ -11,6 +11,11 @@
 #include "core/status.h"
 
 #define ACC_TILE_ROWS 64
+#define ACC_W2S_CODES 121     /* 0..120; 121..127 are reserved */
+#define ACC_W2S_ZERO 96       /* the code of the all-zero quad */
+#define ACC_W2S_QUAD_BYTES 56 /* one quad of columns for 64 rows */
+#define ACC_W4_QUAD_BYTES 128
+#define ACC_W8_QUAD_BYTES 256
 
 typedef enum acc_format { ACC_FMT_W2S, ACC_FMT_W4, ACC_FMT_W8, ACC_FMT_COUNT } acc_format;
 
@@ -33,8 +38,14 @@ int acc_format_parse(const char *name);    /* -1: unknown */
  * groups or levels that break the overflow proof. data stays NULL. */
 accllm_status acc_weight_init(acc_weight *w, acc_format f, uint32_t rows, uint32_t cols, uint32_t group,
                               uint32_t level1, uint32_t level2, accllm_error *err) ACC_MUST_CHECK;
-size_t acc_weight_tile_bytes(const acc_weight *w); /* of one 64-row tile */
-size_t acc_weight_bytes(const acc_weight *w);      /* whole blob: tiles, then rscale[rows] */
+size_t acc_weight_tile_bytes(const acc_weight *w);  /* of one 64-row tile */
+size_t acc_weight_tiles_bytes(const acc_weight *w); /* of all tiles: where rscale stands in the blob */
+size_t acc_weight_bytes(const acc_weight *w);       /* whole blob: tiles, then rscale[rows] */
+/* The bytes of column group cg, row block rb; its m[64] follow the quads (not in W8). */
+static inline const uint8_t *acc_weight_tile(const acc_weight *w, size_t tile_bytes, uint32_t cg, uint32_t rb)
+{
+    return w->data + ((size_t)cg * w->row_blocks + rb) * tile_bytes;
+}
 /* Points data and rscale into a blob of acc_weight_bytes(). */
 void acc_weight_bind(acc_weight *w, const uint8_t *blob);
 
@@ -47,7 +58,8 @@ uint32_t acc_weight_mmax(const acc_weight *w);
  * [64][col_groups * group]. m: [64][col_groups] (ignored for W8). Padding rows and columns: code of zero, m 0.
  */
 void acc_weight_pack_block(const acc_weight *w, uint8_t *blob, uint32_t rb, const int8_t *codes, const uint8_t *m);
-/* The inverse: integer weights [64][col_groups * group] (quads expanded) and m of one row block. */
+/* The inverse: integer weights [64][col_groups * group] (quads expanded) and m of one row block (m may be NULL; W8: 1).
+ */
 void acc_weight_unpack_block(const acc_weight *w, uint32_t rb, int8_t *ints, uint8_t *m);
 /* Row r dequantised to float, [cols]: code * m * rscale, as docs/numerics.md defines embedding rows. */
 void acc_weight_dequant_row(const acc_weight *w, uint32_t row, float *out);
@@ -55,6 +67,8 @@ void acc_weight_dequant_row(const acc_weight *w, uint32_t row, float *out);
 /* Scales finite and >= 0, m <= mmax; with codes also every code (reserved W2S codes, W8 -128). */
 accllm_status acc_weight_check(const acc_weight *w, const char *name, int codes, accllm_error *err) ACC_MUST_CHECK;
 
+/* The 64 codes of one quad of columns: row r's at bit 7r of 56 bytes. */
+void acc_w2s_codes(const uint8_t src[ACC_W2S_QUAD_BYTES], uint8_t codes[ACC_TILE_ROWS]);
 /* The quad of a W2S code under levels (l1, l2); reserved codes give zeros. */
 void acc_w2s_quad(unsigned code, int l1, int l2, int8_t quad[4]);
 /* The code of a quad, or -1 if no code has it. */
