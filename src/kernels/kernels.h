@@ -54,7 +54,7 @@ typedef struct acc_attn_segment {
 } acc_attn_segment;
 
 /* Limits of the kernels; the loader refuses more. */
-#define ACC_MAX_HEAD_DIM 256u
+#define ACC_MAX_HEAD_DIM 256
 /* Positions of a segment; its pieces may hold up to 32 more outside first..end. */
 #define ACC_SEGMENT_KV4 4096u
 #define ACC_SEGMENT_KV8 512u

@@ -1,0 +1,216 @@
+#include "cache/kv.h"
+
+#include <string.h>
+
+#include "cache/kv_internal.h"
+#include "core/hash.h"
+#include "core/memory.h"
+#include "kernels/kv_layout.h"
+#include "numerics/numerics.h"
+
+/* Far beyond any use; keeps every product of positions and bytes inside 64 bits. */
+#define MAX_POSITIONS (1u << 30)
+#define MAX_SINKS (1u << 20)
+
+static accllm_status check_params(const acc_kv_params *p, accllm_error *err)
+{
+    if (p->head_dim < 2 || p->head_dim > ACC_MAX_HEAD_DIM || p->head_dim % 2)
+        return acc_fail(err, ACCLLM_E_ARG, "KV cache: head_dim %u is not even and 2 to %u", p->head_dim,
+                        ACC_MAX_HEAD_DIM);
+    if (p->page < 16 || p->page > 4096 || (p->page & (p->page - 1)))
+        return acc_fail(err, ACCLLM_E_ARG, "KV cache: page of %u positions is not a power of two, 16 to 4096", p->page);
+    if (p->bits != 4 && p->bits != 8) return acc_fail(err, ACCLLM_E_ARG, "KV cache: %u bits; 4 and 8 exist", p->bits);
+    if (p->sinks > MAX_SINKS)
+        return acc_fail(err, ACCLLM_E_ARG, "KV cache: %u sinks, at most %u are supported", p->sinks, MAX_SINKS);
+    if (p->window == 0 || p->window > MAX_POSITIONS || p->chunk == 0 || p->chunk > MAX_POSITIONS)
+        return acc_fail(err, ACCLLM_E_ARG, "KV cache: window %u or chunk %u is not in 1 to %u", p->window, p->chunk,
+                        MAX_POSITIONS);
+    if (p->n_layers == 0 || p->n_kv_heads == 0)
+        return acc_fail(err, ACCLLM_E_ARG, "KV cache: %u layers, %u KV heads", p->n_layers, p->n_kv_heads);
+    return ACCLLM_OK;
+}
+
+static void plan_lane(acc_kv_store *s, uint32_t dp, uint32_t bits, uint64_t positions)
+{
+    size_t block = bits == 4 ? acc_kv4_block_bytes(dp) : acc_kv8_block_bytes(dp);
+    size_t codes = positions / ACC_KV_BLOCK * block, at = codes; /* multiples of 64 already */
+    s->bits = bits;
+    s->positions = positions;
+    s->v = at, at += codes;
+    s->kscale = at, at += acc_round_up(2 * positions, 64);
+    s->vscale = at, at += acc_round_up(2 * positions, 64);
+    s->kzero = at, at += bits == 4 ? acc_round_up(positions, 64) : 0;
+    s->vzero = at, at += bits == 4 ? acc_round_up(positions, 64) : 0;
+    s->lane_bytes = at;
+}
+
+static void fill_angles(acc_kv *kv)
+{
+    for (uint64_t d = 0; d < kv->n_angles; d++) {
+        float *row = kv->angles + d * 2 * kv->angle_stride;
+        acc_rope_angles(d, kv->p.rope_steps, kv->p.head_dim, row, row + kv->angle_stride);
+    }
+    kv->p.rope_steps = NULL; /* the caller's; not needed again */
+}
+
+static accllm_status take_memory(acc_kv *kv, accllm_error *err)
+{
+    size_t lanes, ring, sinks;
+    if (!acc_mul(kv->p.n_layers, kv->p.n_kv_heads, &lanes) || !acc_mul(lanes, kv->ring.lane_bytes, &ring) ||
+        !acc_mul(lanes, kv->sink.lane_bytes, &sinks) || !acc_add(ring, sinks, &kv->memory_bytes))
+        return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: KV cache");
+    kv->memory = acc_pages_alloc(kv->memory_bytes);
+    if (!kv->memory)
+        return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: KV cache (%.1f MB)", (double)kv->memory_bytes / 1e6);
+    kv->ring.base = kv->memory;
+    kv->sink.base = kv->memory + ring;
+
+    kv->angle_stride = (uint32_t)acc_round_up(kv->p.head_dim / 2, 16);
+    uint32_t spread = kv->p.sinks > kv->p.page ? kv->p.sinks : kv->p.page;
+    kv->n_angles = (uint64_t)spread + kv->p.window;
+    kv->angle_bytes = kv->n_angles * 2 * kv->angle_stride * sizeof(float);
+    return acc_alloc((void **)&kv->angles, kv->n_angles, 2 * kv->angle_stride * sizeof(float), "rotation table", err);
+}
+
+accllm_status acc_kv_create(acc_kv **out, const acc_kv_params *p, accllm_error *err)
+{
+    *out = NULL;
+    ACC_TRY(check_params(p, err));
+    acc_kv *kv = acc_calloc(1, sizeof *kv);
+    if (!kv) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: KV cache");
+    kv->p = *p;
+    kv->dp = acc_kv_dims(p->head_dim);
+    kv->block = acc_hadamard_block(p->head_dim);
+    uint64_t pages = acc_policy_pages(p->window, p->chunk, p->page, p->full);
+    kv->policy = (acc_kv_policy){p->sinks, p->window, p->page, (uint32_t)pages};
+    plan_lane(&kv->ring, kv->dp, p->bits, pages * p->page);
+    plan_lane(&kv->sink, kv->dp, 8, acc_round_up(p->sinks, 16));
+    accllm_status s = take_memory(kv, err);
+    if (s != ACCLLM_OK) {
+        acc_kv_free(&kv);
+        return s;
+    }
+    fill_angles(kv);
+    *out = kv;
+    return ACCLLM_OK;
+}
+
+void acc_kv_free(acc_kv **kv)
+{
+    if (!*kv) return;
+    acc_pages_free((*kv)->memory, (*kv)->memory_bytes);
+    acc_free((*kv)->angles);
+    acc_free(*kv);
+    *kv = NULL;
+}
+
+uint64_t acc_kv_bytes(const acc_kv *kv)
+{
+    return sizeof *kv + kv->memory_bytes + kv->angle_bytes;
+}
+
+void acc_kv_angles(const acc_kv *kv, uint64_t distance, const float **cos, const float **sin)
+{
+    const float *row = kv->angles + distance * 2 * kv->angle_stride;
+    *cos = row;
+    *sin = row + kv->angle_stride;
+}
+
+bool acc_kv_store_key(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *key, const float *mean)
+{
+    uint32_t n = kv->p.head_dim;
+    float x[ACC_MAX_HEAD_DIM];
+    uint8_t u[ACC_MAX_HEAD_DIM];
+    const float *cos, *sin;
+    bool sink = pos < kv->p.sinks;
+    acc_kv_angles(kv, sink ? pos : pos % kv->p.page, &cos, &sin);
+    memcpy(x, key, n * sizeof *x);
+    acc_rope_rotate(x, cos, sin, n);
+    if (sink) {
+        acc_kv_lane lane = acc_kv_lane_at(kv, &kv->sink, layer, head);
+        if (!acc_kv8(x, n, (int8_t *)u, &lane.kscale[pos])) return false;
+        acc_kv8_write_key(lane.k, (uint32_t)pos, n, (int8_t *)u);
+        return true;
+    }
+    if (mean)
+        for (uint32_t i = 0; i < n; i++) x[i] -= mean[i];
+    acc_hadamard(x, n, kv->block);
+    acc_kv_lane lane = acc_kv_lane_at(kv, &kv->ring, layer, head);
+    uint64_t at = acc_policy_slot(&kv->policy, pos);
+    if (kv->p.bits == 4) {
+        if (!acc_kv4(x, n, u, &lane.kscale[at], &lane.kzero[at])) return false;
+        acc_kv4_write_key(lane.k, (uint32_t)at, n, u);
+    } else {
+        if (!acc_kv8(x, n, (int8_t *)u, &lane.kscale[at])) return false;
+        acc_kv8_write_key(lane.k, (uint32_t)at, n, (int8_t *)u);
+    }
+    return true;
+}
+
+bool acc_kv_store_value(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *value)
+{
+    uint32_t n = kv->p.head_dim;
+    uint8_t u[ACC_MAX_HEAD_DIM];
+    bool sink = pos < kv->p.sinks;
+    acc_kv_lane lane = acc_kv_lane_at(kv, sink ? &kv->sink : &kv->ring, layer, head);
+    uint64_t at = sink ? pos : acc_policy_slot(&kv->policy, pos);
+    if (!sink && kv->p.bits == 4) {
+        if (!acc_kv4(value, n, u, &lane.vscale[at], &lane.vzero[at])) return false;
+        acc_kv4_write_value(lane.v, (uint32_t)at, n, u);
+    } else {
+        if (!acc_kv8(value, n, (int8_t *)u, &lane.vscale[at])) return false;
+        acc_kv8_write_value(lane.v, (uint32_t)at, n, (int8_t *)u);
+    }
+    return true;
+}
+
+void acc_kv_pseudo(uint32_t layer, uint32_t head, bool value, uint64_t pos, uint32_t n, uint32_t bits, uint8_t *u,
+                   uint16_t *scale, uint8_t *zero)
+{
+    uint64_t key = acc_random(((uint64_t)layer << 32 | head) * 2 + value, pos), r = 0;
+    for (uint32_t i = 0; i < n; i++, r >>= 8) {
+        if (i % 8 == 0) r = acc_random(key, i / 8 + 1);
+        uint8_t c = (uint8_t)r;
+        u[i] = bits == 4 ? c & 15 : c == 0x80 ? 0 : c; /* -128 is no code */
+    }
+    r = acc_random(key, 0);
+    /* 8 bits reach 127 and 4 bits 15 - zero: a scale 16 times as large gives vectors of like size. */
+    *scale = (uint16_t)((bits == 4 ? 0x3000 : 0x2000) + (r & 1023)); /* 1/8 .. 1/4, 1/128 .. 1/64 */
+    *zero = bits == 4 ? (uint8_t)(4 + (r >> 10) % 8) : 0;
+}
+
+static void fill_position(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos)
+{
+    uint8_t u[ACC_MAX_HEAD_DIM], zero;
+    uint32_t n = kv->p.head_dim;
+    bool sink = pos < kv->p.sinks;
+    const acc_kv_store *s = sink ? &kv->sink : &kv->ring;
+    acc_kv_lane lane = acc_kv_lane_at(kv, s, layer, head);
+    uint64_t at = sink ? pos : acc_policy_slot(&kv->policy, pos);
+    acc_kv_pseudo(layer, head, false, pos, n, s->bits, u, &lane.kscale[at], &zero);
+    if (s->bits == 4) {
+        acc_kv4_write_key(lane.k, (uint32_t)at, n, u);
+        lane.kzero[at] = zero;
+    } else {
+        acc_kv8_write_key(lane.k, (uint32_t)at, n, (int8_t *)u);
+    }
+    acc_kv_pseudo(layer, head, true, pos, n, s->bits, u, &lane.vscale[at], &zero);
+    if (s->bits == 4) {
+        acc_kv4_write_value(lane.v, (uint32_t)at, n, u);
+        lane.vzero[at] = zero;
+    } else {
+        acc_kv8_write_value(lane.v, (uint32_t)at, n, (int8_t *)u);
+    }
+}
+
+void acc_kv_fill(acc_kv *kv, uint64_t depth)
+{
+    if (depth == 0) return;
+    uint64_t sinks = acc_policy_sinks_end(&kv->policy, depth - 1);
+    uint64_t begin = acc_policy_window_begin(&kv->policy, depth - 1);
+    for (uint32_t layer = 0; layer < kv->p.n_layers; layer++)
+        for (uint32_t head = 0; head < kv->p.n_kv_heads; head++) {
+            for (uint64_t pos = 0; pos < sinks; pos++) fill_position(kv, layer, head, pos);
+            for (uint64_t pos = begin; pos < depth; pos++) fill_position(kv, layer, head, pos);
+        }
+}

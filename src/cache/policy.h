@@ -1,0 +1,49 @@
+/*
+ * Which positions a query sees and where they lie: the one place that knows about eviction. Λ-shaped: the first S
+ * positions for ever, and the last W (StreamingLLM, Xiao et al. 2024, section 3.2; AccLLM section III-B).
+ */
+#ifndef ACC_CACHE_POLICY_H
+#define ACC_CACHE_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct acc_kv_policy {
+    uint32_t sinks, window, page;
+    uint32_t n_pages; /* places in the ring */
+} acc_kv_policy;
+
+/* Pages that the ring needs. A chunk is stored before its first query reads, so window + chunk - 1 positions are in use
+ * at once, and they may begin and end inside a page. */
+static inline uint64_t acc_policy_pages(uint32_t window, uint32_t chunk, uint32_t page, bool full)
+{
+    uint64_t n = full ? window : (uint64_t)window + chunk + page;
+    return (n + page - 1) / page;
+}
+
+/* The query at t sees sinks 0 <= j < acc_policy_sinks_end() and window positions begin <= j <= t. */
+static inline uint64_t acc_policy_sinks_end(const acc_kv_policy *p, uint64_t t)
+{
+    return t < p->sinks ? t + 1 : p->sinks;
+}
+
+static inline uint64_t acc_policy_window_begin(const acc_kv_policy *p, uint64_t t)
+{
+    uint64_t begin = t >= p->window ? t - p->window + 1 : 0;
+    return begin > p->sinks ? begin : p->sinks;
+}
+
+/* Where a window position lies in the ring. */
+static inline uint64_t acc_policy_slot(const acc_kv_policy *p, uint64_t pos)
+{
+    return pos / p->page % p->n_pages * p->page + pos % p->page;
+}
+
+/* Rotation of a query at t for the sinks: their distance stops growing once the window has left them behind. */
+static inline uint64_t acc_policy_sink_distance(const acc_kv_policy *p, uint64_t t)
+{
+    uint64_t last = (uint64_t)p->sinks + p->window - 1;
+    return t < last ? t : last;
+}
+
+#endif

@@ -1,0 +1,91 @@
+/* What a query attends to: segments and their pieces (docs/numerics.md "Attention of one query and head"). */
+#include "cache/kv_internal.h"
+#include "core/memory.h"
+
+static uint32_t segment_length(uint32_t bits)
+{
+    return bits == 4 ? ACC_SEGMENT_KV4 : ACC_SEGMENT_KV8;
+}
+
+static uint32_t add_cuts(acc_kv_cut *cuts, uint32_t n, uint64_t begin, uint64_t end, uint32_t length, bool sinks)
+{
+    for (uint64_t lo = begin; lo < end;) {
+        uint64_t hi = (lo / length + 1) * length;
+        if (hi > end) hi = end;
+        cuts[n++] = (acc_kv_cut){lo, hi, sinks};
+        lo = hi;
+    }
+    return n;
+}
+
+uint32_t acc_kv_cuts(const acc_kv *kv, uint64_t t, acc_kv_cut *cuts)
+{
+    uint32_t n = add_cuts(cuts, 0, 0, acc_policy_sinks_end(&kv->policy, t), ACC_SEGMENT_KV8, true);
+    return add_cuts(cuts, n, acc_policy_window_begin(&kv->policy, t), t + 1, segment_length(kv->p.bits), false);
+}
+
+uint32_t acc_kv_max_cuts(const acc_kv *kv)
+{
+    return kv->p.sinks / ACC_SEGMENT_KV8 + 1 + kv->p.window / segment_length(kv->p.bits) + 2;
+}
+
+uint32_t acc_kv_max_pieces(const acc_kv *kv)
+{
+    uint32_t length = segment_length(kv->p.bits);
+    return kv->p.page < length ? length / kv->p.page : 1;
+}
+
+uint32_t acc_kv_cut_bits(const acc_kv *kv, const acc_kv_cut *cut)
+{
+    return cut->sinks ? 8 : kv->p.bits;
+}
+
+/* n positions from `at` (a multiple of 16) of a lane on. */
+static acc_attn_piece piece_at(const acc_kv *kv, const acc_kv_store *s, const acc_kv_lane *lane, uint64_t at,
+                               uint32_t n, uint32_t variant)
+{
+    size_t codes = (size_t)at * kv->dp / (s->bits == 4 ? 2u : 1u);
+    return (acc_attn_piece){
+        .k = lane->k + codes,
+        .v = lane->v + codes,
+        .kscale = lane->kscale + at,
+        .vscale = lane->vscale + at,
+        .kzero = lane->kzero ? lane->kzero + at : NULL,
+        .vzero = lane->vzero ? lane->vzero + at : NULL,
+        .n = n,
+        .variant = variant,
+    };
+}
+
+uint32_t acc_kv_pieces(const acc_kv *kv, const acc_kv_cut *cut, uint64_t t, uint32_t layer, uint32_t head,
+                       acc_attn_piece *pieces, uint64_t *distance, uint32_t *first, uint32_t *end)
+{
+    const acc_kv_store *s = cut->sinks ? &kv->sink : &kv->ring;
+    acc_kv_lane lane = acc_kv_lane_at(kv, s, layer, head);
+    uint64_t start = cut->lo & ~(uint64_t)15; /* strips of 16 are aligned to the absolute position */
+    *first = (uint32_t)(cut->lo - start);
+    *end = (uint32_t)(cut->hi - start);
+    if (cut->sinks) {
+        distance[0] = acc_policy_sink_distance(&kv->policy, t);
+        pieces[0] = piece_at(kv, s, &lane, start, (uint32_t)acc_round_up(*end, 16), 0);
+        return 1;
+    }
+    uint32_t n = 0;
+    for (uint64_t at = start; at < cut->hi; n++) {
+        uint64_t page = at & ~(uint64_t)(kv->p.page - 1), stop = page + kv->p.page;
+        if (stop > cut->hi) stop = page + acc_round_up(cut->hi - page, 16);
+        distance[n] = t - page;
+        pieces[n] = piece_at(kv, s, &lane, acc_policy_slot(&kv->policy, at), (uint32_t)(stop - at), n);
+        at = stop;
+    }
+    return n;
+}
+
+uint64_t acc_kv_bytes_read(const acc_kv *kv, uint64_t t)
+{
+    uint64_t sinks = acc_policy_sinks_end(&kv->policy, t), begin = acc_policy_window_begin(&kv->policy, t);
+    uint64_t window = t >= begin ? t + 1 - begin : 0;
+    uint64_t per_sink = 2 * (uint64_t)kv->dp + 4;
+    uint64_t per_window = kv->p.bits == 4 ? kv->dp + 6 : 2 * (uint64_t)kv->dp + 4;
+    return (sinks * per_sink + window * per_window) * kv->p.n_layers * kv->p.n_kv_heads;
+}

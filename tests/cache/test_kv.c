@@ -1,0 +1,298 @@
+/* The KV cache: what a query sees is what was stored for exactly the positions that docs/numerics.md names. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cache/kv.h"
+#include "core/hash.h"
+#include "kernels/kv_layout.h"
+#include "numerics/numerics.h"
+
+#define HD 8 /* small, so that long streams stay quick; padded to 32 */
+
+static uint64_t steps[HD / 2] = {1ull << 60, 1ull << 57, 1ull << 54, 1ull << 51};
+
+static void vector_of(uint64_t pos, uint32_t kind, float *x)
+{
+    for (uint32_t i = 0; i < HD; i++) x[i] = (float)(acc_random(pos * 2 + kind, i) >> 40) * 0x1p-20f - 8.0f;
+}
+
+/* Stores positions [from, to) of layer 1, head 1. */
+static void store(acc_kv *kv, uint64_t from, uint64_t to, const float *mean)
+{
+    float x[HD];
+    for (uint64_t pos = from; pos < to; pos++) {
+        vector_of(pos, 0, x);
+        assert_true(acc_kv_store_key(kv, 1, 1, pos, x, mean));
+        vector_of(pos, 1, x);
+        assert_true(acc_kv_store_value(kv, 1, 1, pos, x));
+    }
+}
+
+/* The codes that position pos must have, by the definition. */
+typedef struct expected {
+    uint8_t k[HD], v[HD], kzero, vzero;
+    uint16_t kscale, vscale;
+} expected;
+
+static expected definition(const acc_kv_params *p, uint64_t pos, const float *mean)
+{
+    expected e = {0};
+    float x[HD], cos[HD / 2], sin[HD / 2];
+    bool sink = pos < p->sinks;
+    vector_of(pos, 0, x);
+    acc_rope_angles(sink ? pos : pos % p->page, steps, HD, cos, sin);
+    acc_rope_rotate(x, cos, sin, HD);
+    if (!sink) {
+        for (uint32_t i = 0; i < HD; i++) x[i] -= mean[i];
+        acc_hadamard(x, HD, HD);
+    }
+    bool wide = sink || p->bits == 8;
+    if (wide)
+        assert_true(acc_kv8(x, HD, (int8_t *)e.k, &e.kscale));
+    else
+        assert_true(acc_kv4(x, HD, e.k, &e.kscale, &e.kzero));
+    vector_of(pos, 1, x);
+    if (wide)
+        assert_true(acc_kv8(x, HD, (int8_t *)e.v, &e.vscale));
+    else
+        assert_true(acc_kv4(x, HD, e.v, &e.vscale, &e.vzero));
+    return e;
+}
+
+static void check_position(const acc_attn_piece *a, uint32_t i, const expected *e)
+{
+    bool wide = a->kzero == NULL;
+    uint32_t dims = acc_kv_dims(HD);
+    assert_int_equal(a->kscale[i], e->kscale);
+    assert_int_equal(a->vscale[i], e->vscale);
+    if (!wide) {
+        assert_int_equal(a->kzero[i], e->kzero);
+        assert_int_equal(a->vzero[i], e->vzero);
+    }
+    for (uint32_t d = 0; d < HD; d++) {
+        uint8_t k =
+            wide ? a->k[acc_kv8_key_at(i, d, dims)] : a->k[acc_kv4_key_at(i, d, dims)] >> acc_kv4_key_shift(d) & 15;
+        uint8_t v = wide ? a->v[acc_kv8_value_at(i, d, dims)]
+                         : a->v[acc_kv4_value_at(i, d, dims)] >> acc_kv4_value_shift(d) & 15;
+        assert_int_equal(k, e->k[d]);
+        assert_int_equal(v, e->v[d]);
+    }
+}
+
+/* Walks what the query at t sees; every position once, ascending, with the rotation that the definition gives it. */
+static void check_query(const acc_kv *kv, const acc_kv_params *p, uint64_t t, const float *mean)
+{
+    acc_kv_cut cuts[64];
+    acc_attn_piece pieces[256];
+    uint64_t distance[256];
+    assert_true(acc_kv_max_cuts(kv) <= 64 && acc_kv_max_pieces(kv) <= 256);
+    uint32_t n_cuts = acc_kv_cuts(kv, t, cuts);
+    assert_true(n_cuts <= acc_kv_max_cuts(kv));
+    uint64_t next = 0, begin = t >= p->window ? t - p->window + 1 : 0;
+    for (uint32_t c = 0; c < n_cuts; c++) {
+        uint32_t first, end, n = acc_kv_pieces(kv, &cuts[c], t, 1, 1, pieces, distance, &first, &end), base = 0;
+        uint32_t length = acc_kv_cut_bits(kv, &cuts[c]) == 4 ? 4096 : 512;
+        assert_true(n <= acc_kv_max_pieces(kv) && cuts[c].lo / length == (cuts[c].hi - 1) / length);
+        uint64_t start = cuts[c].lo - first;
+        assert_int_equal(start % 16, 0);
+        for (uint32_t i = 0; i < n; base += pieces[i++].n) {
+            assert_int_equal(pieces[i].n % 16, 0);
+            assert_int_equal(pieces[i].variant, i);
+            for (uint32_t j = 0; j < pieces[i].n; j++) {
+                uint64_t pos = start + base + j;
+                if (base + j < first || base + j >= end) continue;
+                if (next == p->sinks && begin > next) next = begin; /* what was dropped */
+                assert_true(pos == next);
+                next++;
+                uint64_t last = (uint64_t)p->sinks + p->window - 1;
+                uint64_t d = pos >= p->sinks ? t - pos / p->page * p->page : t < last ? t : last;
+                assert_true(distance[i] == d);
+                expected e = definition(p, pos, mean);
+                check_position(&pieces[i], j, &e);
+            }
+        }
+        assert_true(base >= end && base < end + 16);
+    }
+    assert_true(next == t + 1);
+}
+
+static void stream(uint32_t sinks, uint32_t window, uint32_t page, uint32_t chunk, uint32_t bits, uint64_t length)
+{
+    acc_kv_params p = {.n_layers = 2,
+                       .n_kv_heads = 2,
+                       .head_dim = HD,
+                       .page = page,
+                       .sinks = sinks,
+                       .window = window,
+                       .chunk = chunk,
+                       .bits = bits,
+                       .rope_steps = steps};
+    acc_kv *kv;
+    float mean[HD];
+    for (uint32_t i = 0; i < HD; i++) mean[i] = (float)i - 2.5f;
+    assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
+    for (uint64_t pos = 0; pos < length; pos += chunk) {
+        store(kv, pos, pos + chunk, mean);
+        check_query(kv, &p, pos, mean);
+        check_query(kv, &p, pos + chunk / 2, mean);
+        check_query(kv, &p, pos + chunk - 1, mean);
+    }
+    acc_kv_free(&kv);
+}
+
+static void a_query_sees_sinks_and_window(void **state)
+{
+    (void)state;
+    static const uint32_t sinks[] = {0, 1, 5, 300}, windows[] = {1, 15, 16, 17, 100};
+    for (uint32_t s = 0; s < 4; s++)
+        for (uint32_t w = 0; w < 5; w++) {
+            stream(sinks[s], windows[w], 16, 1, 4, 130);
+            stream(sinks[s], windows[w], 64, 37, 4, 500);
+            stream(sinks[s], windows[w], 256, 128, 8, 700);
+        }
+    stream(700, 100, 256, 64, 4, 1500);
+    stream(3, 600, 4096, 128, 4, 5000);
+    stream(3, 600, 4096, 128, 8, 5000);
+}
+
+static void deep_positions_lose_nothing(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 4; bits <= 8; bits += 4) {
+        acc_kv_params p = {.n_layers = 2,
+                           .n_kv_heads = 2,
+                           .head_dim = HD,
+                           .page = 64,
+                           .sinks = 5,
+                           .window = 150,
+                           .chunk = 33,
+                           .bits = bits,
+                           .rope_steps = steps};
+        acc_kv *kv;
+        float mean[HD] = {0};
+        assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
+        store(kv, 0, p.sinks, mean);
+        uint64_t base = (1ull << 32) - 200;
+        for (uint64_t pos = base; pos < base + 400; pos += p.chunk) {
+            store(kv, pos, pos + p.chunk, mean);
+            if (pos < base + p.window) continue;
+            check_query(kv, &p, pos, mean);
+            check_query(kv, &p, pos + p.chunk - 1, mean);
+        }
+        acc_kv_free(&kv);
+    }
+}
+
+static void fill_depends_on_the_position_alone(void **state)
+{
+    (void)state;
+    for (uint32_t chunk = 1; chunk < 200; chunk += 77) {
+        acc_kv_params p = {.n_layers = 2,
+                           .n_kv_heads = 2,
+                           .head_dim = HD,
+                           .page = 32,
+                           .sinks = 5,
+                           .window = 100,
+                           .chunk = chunk,
+                           .bits = 4,
+                           .rope_steps = steps};
+        acc_kv *kv;
+        acc_kv_cut cuts[8];
+        acc_attn_piece pieces[128];
+        uint64_t distance[128], depth = (1ull << 32) + 1;
+        uint32_t first, end, seen = 0;
+        assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
+        acc_kv_fill(kv, depth);
+        uint32_t n_cuts = acc_kv_cuts(kv, depth - 1, cuts);
+        for (uint32_t c = 0; c < n_cuts; c++) {
+            uint32_t n = acc_kv_pieces(kv, &cuts[c], depth - 1, 1, 1, pieces, distance, &first, &end), base = 0;
+            for (uint32_t i = 0; i < n; base += pieces[i++].n)
+                for (uint32_t j = 0; j < pieces[i].n; j++) {
+                    if (base + j < first || base + j >= end) continue;
+                    expected e = {0};
+                    uint64_t pos = cuts[c].lo - first + base + j;
+                    uint32_t bits = acc_kv_cut_bits(kv, &cuts[c]);
+                    acc_kv_pseudo(1, 1, false, pos, HD, bits, e.k, &e.kscale, &e.kzero);
+                    acc_kv_pseudo(1, 1, true, pos, HD, bits, e.v, &e.vscale, &e.vzero);
+                    check_position(&pieces[i], j, &e);
+                    seen++;
+                }
+        }
+        assert_int_equal(seen, p.sinks + p.window);
+        assert_int_equal(acc_kv_bytes_read(kv, depth - 1), 2 * 2 * (5 * (2 * 32 + 4) + 100 * (32 + 6)));
+        acc_kv_free(&kv);
+    }
+}
+
+static void full_attention_keeps_everything(void **state)
+{
+    (void)state;
+    acc_kv_params p = {.n_layers = 2,
+                       .n_kv_heads = 2,
+                       .head_dim = HD,
+                       .page = 64,
+                       .sinks = 4,
+                       .window = 250,
+                       .chunk = 50,
+                       .bits = 4,
+                       .full = true,
+                       .rope_steps = steps};
+    acc_kv *kv;
+    float mean[HD] = {1, 2, 3};
+    assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
+    store(kv, 0, 250, mean);
+    check_query(kv, &p, 249, mean);
+    check_query(kv, &p, 100, mean);
+    acc_kv_free(&kv);
+}
+
+static void what_cannot_be_stored_is_refused(void **state)
+{
+    (void)state;
+    acc_kv_params p = {.n_layers = 2,
+                       .n_kv_heads = 2,
+                       .head_dim = HD,
+                       .page = 64,
+                       .sinks = 4,
+                       .window = 250,
+                       .chunk = 50,
+                       .bits = 4,
+                       .rope_steps = steps},
+                  bad;
+    acc_kv *kv;
+    float x[HD] = {0};
+    assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
+    x[3] = __builtin_nanf("");
+    assert_false(acc_kv_store_value(kv, 0, 0, 100, x));
+    assert_false(acc_kv_store_key(kv, 0, 0, 0, x, NULL));
+    x[3] = 3e38f;
+    assert_false(acc_kv_store_value(kv, 0, 0, 100, x));
+    acc_kv_free(&kv);
+    bad = p, bad.page = 48;
+    assert_int_equal(acc_kv_create(&kv, &bad, NULL), ACCLLM_E_ARG);
+    bad = p, bad.bits = 5;
+    assert_int_equal(acc_kv_create(&kv, &bad, NULL), ACCLLM_E_ARG);
+    bad = p, bad.window = 0;
+    assert_int_equal(acc_kv_create(&kv, &bad, NULL), ACCLLM_E_ARG);
+    bad = p, bad.head_dim = 258;
+    assert_int_equal(acc_kv_create(&kv, &bad, NULL), ACCLLM_E_ARG);
+    bad = p, bad.n_layers = UINT32_MAX, bad.n_kv_heads = UINT32_MAX, bad.window = 1u << 30;
+    assert_int_equal(acc_kv_create(&kv, &bad, NULL), ACCLLM_E_NOMEM);
+    assert_null(kv);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_query_sees_sinks_and_window),      cmocka_unit_test(deep_positions_lose_nothing),
+        cmocka_unit_test(fill_depends_on_the_position_alone), cmocka_unit_test(full_attention_keeps_everything),
+        cmocka_unit_test(what_cannot_be_stored_is_refused),
+    };
+    return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
+}
