@@ -14,7 +14,7 @@
  *   value block, 4 * dims / 16 lines: line (pos % 16) / 4 * (dims / 16) + d / 16, byte 4 * (d % 16) + pos % 4.
  *
  * Beside them, by position: f16 scales (finite, >= 0) and, with 4 bits, u8 zeros (0..15). A loader of stored states
- * checks both: kernels rely on them for the positions that take part, and for no others.
+ * checks both, and that 8-bit codes are not -128: kernels rely on it for the positions that take part.
  */
 #ifndef ACC_KERNELS_KV_LAYOUT_H
 #define ACC_KERNELS_KV_LAYOUT_H
