@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "format/gguf_internal.h"
+#include "numerics/numerics.h"
 
 #define BLOCK 32 /* elements of a Q4_0, Q4_1 or Q8_0 block */
 
@@ -46,22 +47,6 @@ bool acc_ggml_block(uint32_t type, uint32_t *elements, uint32_t *bytes)
     default:
         return false;
     }
-}
-
-/* Binary16 to binary32, exact, subnormals and infinities included. */
-static float acc_f16_to_f32(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023, bits;
-    float f;
-    if (exponent == 0) {
-        f = (float)fraction * 0x1p-24f;
-        memcpy(&bits, &f, sizeof bits);
-    } else {
-        bits = (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13;
-    }
-    bits |= sign;
-    memcpy(&f, &bits, sizeof f);
-    return f;
 }
 
 static void from_f16(const uint8_t *src, size_t n, float *out)
