@@ -288,6 +288,11 @@ accllm_status acc_gguf_open(acc_gguf **out, const char *path, bool use_mmap, acc
     return ACCLLM_OK;
 }
 
+bool acc_gguf_mapped(const acc_gguf *g)
+{
+    return g->file.mapped;
+}
+
 void acc_gguf_free(acc_gguf **gp)
 {
     acc_gguf *g = *gp;

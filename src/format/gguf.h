@@ -60,6 +60,7 @@ accllm_status acc_gguf_parse(acc_gguf **out, const uint8_t *data, size_t size, a
 /* Opens and keeps the file. */
 accllm_status acc_gguf_open(acc_gguf **out, const char *path, bool use_mmap, accllm_error *err) ACC_MUST_CHECK;
 void acc_gguf_free(acc_gguf **g);
+bool acc_gguf_mapped(const acc_gguf *g); /* the bytes are a mapped file */
 
 /* Metadata. Each returns false when the key is absent, of another type, or (numbers) does not fit. Integer getters
  * accept every integer type. */

@@ -26,6 +26,8 @@ typedef struct acc_packed {
     acc_packed_layer *layers; /* [n_layers] */
     void *memory;             /* of a random model */
     size_t memory_bytes;
+    void *prepared; /* the matrices in the kernel set\'s layout (acc_model_prepare) */
+    size_t prepared_bytes;
 } acc_packed;
 
 /* Opens and checks shapes, sizes, scales and levels. verify: every code too. */
