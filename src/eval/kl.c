@@ -1,0 +1,108 @@
+/* KL divergence of a model's next-token distributions from a reference's, over the same windows as perplexity. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "eval/walk.h"
+
+typedef struct kl_run {
+    const accllm_ppl_params *p;
+    acc_walk walk;
+    size_t n_vocab;
+    double start, kl, nll;
+    uint64_t tokens, agree;
+} kl_run;
+
+static size_t argmax(const float *x, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+/* sum over the vocabulary of P (log P - log Q), in double. */
+static double divergence(const float *p, const float *q, size_t n, double log_p, double log_q)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        double lp = (double)p[i] - log_p;
+        if (lp > -700) sum += exp(lp) * (lp - ((double)q[i] - log_q));
+    }
+    return sum;
+}
+
+static accllm_status compare(kl_run *run, size_t target, const float *p, const float *q, accllm_error *err)
+{
+    double log_p = acc_log_sum_exp(p, run->n_vocab), log_q = acc_log_sum_exp(q, run->n_vocab);
+    double kl = divergence(p, q, run->n_vocab, log_p, log_q);
+    if (!isfinite(kl)) return acc_fail(err, ACCLLM_E_NUMERIC, "the divergence at token %zu is not finite", target);
+    run->kl += kl;
+    run->nll += log_q - (double)q[run->walk.ids[target]];
+    run->agree += argmax(p, run->n_vocab) == argmax(q, run->n_vocab);
+    run->tokens++;
+    return ACCLLM_OK;
+}
+
+static accllm_status walk_text(kl_run *run, accllm_session *s, accllm_session *ref, accllm_error *err)
+{
+    acc_walk_step step;
+    while (acc_walk_next(&run->walk, &step)) {
+        const float *q = NULL, *p = NULL;
+        if (step.reset) accllm_session_reset(s);
+        if (step.reset) accllm_session_reset(ref);
+        ACC_TRY(accllm_session_eval(s, step.ids, step.n_ids, step.n_rows, &q, err));
+        ACC_TRY(accllm_session_eval(ref, step.ids, step.n_ids, step.n_rows, &p, err));
+        for (size_t i = 0; i < step.n_rows; i++)
+            ACC_TRY(compare(run, step.first_target + i, p + i * run->n_vocab, q + i * run->n_vocab, err));
+        if (!run->p->progress || run->tokens == 0) continue;
+        double done = (double)run->walk.scored / (double)run->walk.n, spent = acc_seconds() - run->start;
+        run->p->progress(run->p->user, done, exp(run->nll / (double)run->tokens), spent / done - spent);
+    }
+    return ACCLLM_OK;
+}
+
+/* Both models must cut the text into the same tokens. */
+static accllm_status same_tokens(const accllm_model *m, const accllm_model *ref, const char *text, size_t len,
+                                 uint64_t max, const int32_t *ids, size_t n, int32_t bos, accllm_error *err)
+{
+    int32_t *other, other_bos;
+    size_t n_other, n_vocab = accllm_model_get_info(m)->n_vocab;
+    if (accllm_model_get_info(ref)->n_vocab != n_vocab)
+        return acc_fail(err, ACCLLM_E_ARG, "the two models have different vocabularies");
+    ACC_TRY(acc_walk_tokenize(ref, text, len, max, &other, &n_other, &other_bos, err));
+    bool same = n == n_other && bos == other_bos && (n == 0 || memcmp(ids, other, n * sizeof *ids) == 0);
+    free(other);
+    if (!same) return acc_fail(err, ACCLLM_E_ARG, "the two models' tokenizers cut the text differently");
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= n_vocab)
+            return acc_fail(err, ACCLLM_E_FORMAT, "token %d of the text is outside the vocabulary", ids[i]);
+    return ACCLLM_OK;
+}
+
+accllm_status accllm_eval_kl(accllm_model *m, accllm_model *ref, const accllm_session_params *sp,
+                             const accllm_session_params *ref_sp, const char *text, size_t len,
+                             const accllm_ppl_params *p, accllm_kl_result *r, accllm_error *err)
+{
+    *r = (accllm_kl_result){0};
+    kl_run run = {.p = p, .n_vocab = accllm_model_get_info(m)->n_vocab, .start = acc_seconds()};
+    accllm_session *s = NULL, *s_ref = NULL;
+    int32_t *ids, bos;
+    size_t n;
+    ACC_TRY(acc_walk_tokenize(m, text, len, p->max_tokens, &ids, &n, &bos, err));
+    accllm_session_params params = acc_walk_session(sp, m, p, n), ref_params = acc_walk_session(ref_sp, ref, p, n);
+    uint32_t rows = params.max_logits < ref_params.max_logits ? params.max_logits : ref_params.max_logits;
+    accllm_status status = same_tokens(m, ref, text, len, p->max_tokens, ids, n, bos, err);
+    if (status == ACCLLM_OK) status = acc_walk_init(&run.walk, ids, n, bos, p, rows, err);
+    if (status == ACCLLM_OK) status = accllm_session_create(&s, m, &params, err);
+    if (status == ACCLLM_OK) status = accllm_session_create(&s_ref, ref, &ref_params, err);
+    if (status == ACCLLM_OK) status = walk_text(&run, s, s_ref, err);
+    accllm_session_free(&s);
+    accllm_session_free(&s_ref);
+    acc_walk_free(&run.walk);
+    free(ids);
+    if (status != ACCLLM_OK) return status;
+    *r = (accllm_kl_result){run.kl / (double)run.tokens, (double)run.agree / (double)run.tokens, run.tokens};
+    return ACCLLM_OK;
+}

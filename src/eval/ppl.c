@@ -1,0 +1,131 @@
+/* Perplexity over windows or an endless stream, through the public interface alone. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/memory.h"
+#include "eval/walk.h"
+
+void accllm_ppl_params_init(accllm_ppl_params *p)
+{
+    *p = (accllm_ppl_params){.struct_size = sizeof *p, .ctx = 2048, .bucket = 10000};
+}
+
+void accllm_ppl_result_free(accllm_ppl_result *r)
+{
+    acc_free(r->buckets);
+    *r = (accllm_ppl_result){0};
+}
+
+typedef struct ppl_run {
+    const accllm_ppl_params *p;
+    const accllm_tokenizer *tok;
+    accllm_ppl_result *r;
+    acc_walk walk;
+    size_t n_vocab, to_score;
+    double start, nll, bucket_nll;
+    uint64_t bytes, bucket_from;
+} ppl_run;
+
+static void end_bucket(ppl_run *run, uint64_t to)
+{
+    accllm_ppl_result *r = run->r;
+    double n = (double)(to - run->bucket_from);
+    r->buckets[r->n_buckets++] =
+        (accllm_ppl_bucket){run->bucket_from, to, exp(run->bucket_nll / n), accllm_rss_bytes()};
+    run->bucket_from = to;
+    run->bucket_nll = 0;
+}
+
+/* Buckets end at text positions that are multiples of the bucket, so that stream and overlapping windows compare. */
+static void score(ppl_run *run, size_t target, double nll)
+{
+    size_t len;
+    run->nll += nll;
+    run->r->tokens++;
+    (void)accllm_token_bytes(run->tok, run->walk.ids[target], &len);
+    run->bytes += len;
+    if (!run->r->buckets) return;
+    run->bucket_nll += nll;
+    if ((target + 1) % run->p->bucket == 0 || target + 1 == run->walk.n) end_bucket(run, target + 1);
+}
+
+static void report(const ppl_run *run)
+{
+    if (!run->p->progress || run->r->tokens == 0) return;
+    double done = (double)run->r->tokens / (double)run->to_score, spent = acc_seconds() - run->start;
+    run->p->progress(run->p->user, done, exp(run->nll / (double)run->r->tokens), spent / done - spent);
+}
+
+static accllm_status walk_text(ppl_run *run, accllm_session *s, accllm_error *err)
+{
+    acc_walk_step step;
+    while (acc_walk_next(&run->walk, &step)) {
+        const float *logits = NULL;
+        if (step.reset) accllm_session_reset(s);
+        ACC_TRY(accllm_session_eval(s, step.ids, step.n_ids, step.n_rows, &logits, err));
+        for (size_t i = 0; i < step.n_rows; i++) {
+            const float *row = logits + i * run->n_vocab;
+            size_t target = step.first_target + i;
+            double nll = acc_log_sum_exp(row, run->n_vocab) - (double)row[run->walk.ids[target]];
+            if (!isfinite(nll)) return acc_fail(err, ACCLLM_E_NUMERIC, "the score of token %zu is not finite", target);
+            score(run, target, nll);
+        }
+        report(run);
+    }
+    return ACCLLM_OK;
+}
+
+static accllm_status check(const ppl_run *run, accllm_error *err)
+{
+    for (size_t i = 0; i < run->walk.n; i++)
+        if (run->walk.ids[i] < 0 || (size_t)run->walk.ids[i] >= run->n_vocab)
+            return acc_fail(err, ACCLLM_E_FORMAT, "token %d of the text is outside the vocabulary of %zu",
+                            run->walk.ids[i], run->n_vocab);
+    if (run->p->bucket == 0) return acc_fail(err, ACCLLM_E_ARG, "a bucket must hold at least one token");
+    return ACCLLM_OK;
+}
+
+static accllm_status prepare(ppl_run *run, const int32_t *ids, size_t n, int32_t bos, size_t rows, accllm_error *err)
+{
+    ACC_TRY(acc_walk_init(&run->walk, ids, n, bos, run->p, rows, err));
+    ACC_TRY(check(run, err));
+    run->bucket_from = acc_walk_first_target(&run->walk);
+    size_t windows = run->p->stream || bos >= 0 || run->walk.stride < run->walk.span ? 1 : 0;
+    /* back-to-back windows without BOS give their first tokens no score */
+    run->to_score = windows ? n - run->bucket_from : n - (n + run->walk.span - 1) / run->walk.span;
+    if (!run->p->stream && run->walk.stride >= run->walk.span) return ACCLLM_OK;
+    return acc_alloc((void **)&run->r->buckets, n / run->p->bucket + 1, sizeof *run->r->buckets, "buckets", err);
+}
+
+accllm_status accllm_eval_ppl(accllm_model *m, const accllm_session_params *sp, const char *text, size_t len,
+                              const accllm_ppl_params *p, accllm_ppl_result *r, accllm_error *err)
+{
+    *r = (accllm_ppl_result){0};
+    int32_t *ids, bos;
+    size_t n;
+    accllm_session *s = NULL;
+    ppl_run run = {.p = p,
+                   .tok = accllm_model_tokenizer(m),
+                   .r = r,
+                   .n_vocab = accllm_model_get_info(m)->n_vocab,
+                   .start = acc_seconds()};
+    ACC_TRY(acc_walk_tokenize(m, text, len, p->max_tokens, &ids, &n, &bos, err));
+    accllm_session_params params = acc_walk_session(sp, m, p, n);
+    accllm_status status = prepare(&run, ids, n, bos, params.max_logits, err);
+    if (status == ACCLLM_OK) status = accllm_session_create(&s, m, &params, err);
+    if (status == ACCLLM_OK) status = walk_text(&run, s, err);
+    accllm_session_free(&s);
+    acc_walk_free(&run.walk);
+    free(ids);
+    if (status != ACCLLM_OK) {
+        accllm_ppl_result_free(r);
+        return status;
+    }
+    r->nll = run.nll / (double)r->tokens;
+    r->ppl = exp(r->nll);
+    r->nats_per_byte = run.bytes ? run.nll / (double)run.bytes : 0;
+    r->seconds = acc_seconds() - run.start;
+    return ACCLLM_OK;
+}

@@ -1,0 +1,108 @@
+#include "eval/walk.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+#define LOGITS_BYTES ((size_t)32 << 20)
+
+accllm_status acc_walk_init(acc_walk *w, const int32_t *ids, size_t n, int32_t bos, const accllm_ppl_params *p,
+                            size_t rows, accllm_error *err)
+{
+    *w = (acc_walk){.ids = ids, .n = n, .bos = bos, .stream = p->stream, .rows = rows};
+    size_t ctx = p->ctx, stride = p->stride ? p->stride : p->ctx, lead = bos >= 0;
+    if (!p->stream && (ctx < 2 || stride > ctx))
+        return acc_fail(err, ACCLLM_E_ARG, "context %zu, stride %zu: 2 <= context and stride <= context", ctx, stride);
+    if (n + lead < 2) return acc_fail(err, ACCLLM_E_ARG, "the text has %zu tokens, too few to score one", n);
+    w->span = p->stream ? n : ctx - lead;
+    w->stride = p->stream ? n : stride < w->span ? stride : w->span;
+    w->scored = acc_walk_first_target(w);
+    return acc_alloc((void **)&w->buffer, rows, sizeof *w->buffer, "tokens", err);
+}
+
+void acc_walk_free(acc_walk *w)
+{
+    acc_free(w->buffer);
+    *w = (acc_walk){0};
+}
+
+size_t acc_walk_first_target(const acc_walk *w)
+{
+    return w->bos < 0;
+}
+
+/* Opens the next window; false at the end of the text. */
+static bool next_window(acc_walk *w)
+{
+    if (w->started && w->end == w->n) return false;
+    w->begin = w->started ? w->begin + w->stride : 0;
+    w->end = w->n - w->begin < w->span ? w->n : w->begin + w->span;
+    if (w->scored < w->begin + acc_walk_first_target(w)) w->scored = w->begin + acc_walk_first_target(w);
+    w->started = true;
+    w->fed = 0;
+    return w->scored < w->end;
+}
+
+bool acc_walk_next(acc_walk *w, acc_walk_step *step)
+{
+    size_t lead = w->bos >= 0, last = w->end - w->begin + lead; /* the window's tokens */
+    bool fresh = !w->started || w->fed + 1 >= last;             /* nobody needs what follows the last token */
+    if (fresh && !next_window(w)) return false;
+    last = w->end - w->begin + lead;
+    size_t n = last - 1 - w->fed < w->rows ? last - 1 - w->fed : w->rows;
+    for (size_t i = 0; i < n; i++) {
+        size_t at = w->fed + i;
+        w->buffer[i] = at < lead ? w->bos : w->ids[w->begin + at - lead];
+    }
+    w->fed += n;
+    size_t target_end = w->begin + w->fed + 1 - lead; /* the last row predicts text token target_end - 1 */
+    *step = (acc_walk_step){fresh, w->buffer, n, 0, w->scored};
+    if (target_end > w->scored) {
+        step->n_rows = target_end - w->scored;
+        w->scored = target_end;
+    }
+    return true;
+}
+
+accllm_session_params acc_walk_session(const accllm_session_params *sp, const accllm_model *m,
+                                       const accllm_ppl_params *p, size_t n_text)
+{
+    accllm_session_params s;
+    if (sp)
+        s = *sp;
+    else
+        accllm_session_params_init(&s);
+    size_t row = accllm_model_get_info(m)->n_vocab * sizeof(float), rows = LOGITS_BYTES / (row ? row : 1);
+    if (s.max_logits < 2) s.max_logits = rows < 16 ? 16 : rows > 256 ? 256 : (uint32_t)rows;
+    if (s.full_attention && s.n_ctx == 0) {
+        size_t need = p->stream ? n_text + 1 : p->ctx;
+        s.n_ctx = need < UINT32_MAX ? (uint32_t)need : UINT32_MAX;
+    }
+    return s;
+}
+
+accllm_status acc_walk_tokenize(const accllm_model *m, const char *text, size_t len, uint64_t max, int32_t **ids,
+                                size_t *n, int32_t *bos, accllm_error *err)
+{
+    *ids = NULL;
+    const accllm_tokenizer *tok = accllm_model_tokenizer(m);
+    if (!tok) return acc_fail(err, ACCLLM_E_UNSUPPORTED, "the model has no tokenizer");
+    ACC_TRY(accllm_tokenize(tok, text, len, 0, ids, n, err));
+    if (max && *n > max) *n = (size_t)max;
+    *bos = accllm_tokenizer_adds_bos(tok) ? accllm_tokenizer_bos(tok) : -1;
+    return ACCLLM_OK;
+}
+
+double acc_log_sum_exp(const float *x, size_t n)
+{
+    float max = x[0];
+    for (size_t i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
+    double part[4] = {0};
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (size_t j = 0; j < 4; j++) part[j] += exp((double)x[i + j] - (double)max);
+    for (; i < n; i++) part[0] += exp((double)x[i] - (double)max);
+    return (double)max + log((part[0] + part[1]) + (part[2] + part[3]));
+}

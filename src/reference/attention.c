@@ -1,0 +1,194 @@
+/*
+ * Softmax attention of the float reference over a window and sinks (Xiao et al. 2023, StreamingLLM): per KV head and
+ * block of queries one matrix of scores by sgemm, masked softmax by rows, one product with the values.
+ */
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+#include "reference/internal.h"
+
+#define SCRATCH_AIM ((size_t)3 << 19) /* floats of scores per worker: 6 MB */
+
+static float *head_row(float *base, uint32_t rows, uint32_t head, uint32_t row, uint32_t head_dim)
+{
+    return base + ((size_t)head * rows + row) * head_dim;
+}
+
+void acc_ref_kv_put(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, const float *k,
+                    const float *v)
+{
+    uint32_t hd = hp->head_dim, width = hp->n_kv_heads * hd;
+    for (uint32_t i = 0; i < span->n; i++) {
+        uint64_t pos = span->first + i;
+        bool sink = pos < kv->sinks;
+        uint32_t rows = sink ? kv->sink_rows : kv->ring_rows;
+        uint32_t row = sink ? (uint32_t)pos : (uint32_t)(pos % kv->ring_rows);
+        for (uint32_t h = 0; h < hp->n_kv_heads; h++) {
+            const size_t from = (size_t)i * width + (size_t)h * hd, angle = (size_t)i * (hd / 2);
+            acc_ref_rotate(k + from, span->cos + angle, span->sin + angle, hd,
+                           head_row(sink ? kv->sink_k : kv->ring_k, rows, h, row, hd));
+            memcpy(head_row(sink ? kv->sink_v : kv->ring_v, rows, h, row, hd), v + from, hd * sizeof *v);
+        }
+    }
+}
+
+/* Fewer queries per block where a row of scores is very long. */
+uint32_t acc_ref_attention_block(const acc_hparams *hp, uint32_t n, uint64_t max_keys)
+{
+    uint64_t fit = SCRATCH_AIM / ((uint64_t)(hp->n_heads / hp->n_kv_heads) * (max_keys ? max_keys : 1));
+    uint32_t block = fit < 4 ? 4 : fit > ACC_REF_BLOCK ? ACC_REF_BLOCK : (uint32_t)fit;
+    return block < n ? block : n;
+}
+
+/* Rows of scores stand a cache line more apart than they need, so that they do not alias. */
+static size_t score_stride(uint64_t keys)
+{
+    return acc_round_up((size_t)keys, 16) + 16;
+}
+
+bool acc_ref_attention_scratch(const acc_hparams *hp, uint32_t block, uint64_t max_keys, size_t *floats)
+{
+    size_t rows = (size_t)block * (hp->n_heads / hp->n_kv_heads), scores, vectors;
+    return max_keys < SIZE_MAX / 8 && acc_mul(rows, score_stride(max_keys), &scores) &&
+           acc_mul(rows, (size_t)3 * hp->head_dim, &vectors) && acc_add(scores, vectors, floats);
+}
+
+typedef struct attend_job {
+    const acc_ref_kv *kv;
+    const acc_hparams *hp;
+    const acc_ref_span *span;
+    const float *q;
+    float *out;
+    float *const *scratch;
+    uint32_t block;
+} attend_job;
+
+/* The work of one KV head and one block of queries. Rows are (query head of the group, query). */
+typedef struct tile {
+    uint32_t head, i0, n, group;
+    uint32_t n_sinks, n_window; /* columns: sinks first */
+    uint64_t lo;                /* position of the first window column */
+    size_t stride;              /* of s */
+    float *q, *q_sinks, *o, *s; /* [group * n][...] */
+} tile;
+
+static void plan_tile(const attend_job *j, uint32_t worker, uint32_t item, tile *t)
+{
+    const acc_ref_kv *kv = j->kv;
+    t->head = item % j->hp->n_kv_heads;
+    t->i0 = item / j->hp->n_kv_heads * j->block;
+    t->n = j->span->n - t->i0 < j->block ? j->span->n - t->i0 : j->block;
+    t->group = j->hp->n_heads / j->hp->n_kv_heads;
+    uint64_t first = j->span->first + t->i0, last = first + t->n - 1;
+    t->n_sinks = last + 1 < kv->sinks ? (uint32_t)(last + 1) : kv->sinks;
+    t->lo = first >= kv->window ? first - kv->window + 1 : 0;
+    if (t->lo < kv->sinks) t->lo = kv->sinks;
+    t->n_window = last >= t->lo ? (uint32_t)(last - t->lo + 1) : 0;
+    t->stride = score_stride((uint64_t)t->n_sinks + t->n_window);
+    size_t vectors = (size_t)t->group * t->n * j->hp->head_dim;
+    t->q = j->scratch[worker];
+    t->q_sinks = t->q + vectors;
+    t->o = t->q_sinks + vectors;
+    t->s = t->o + vectors;
+}
+
+static void rotate_queries(const attend_job *j, const tile *t)
+{
+    uint32_t hd = j->hp->head_dim, half = hd / 2;
+    for (uint32_t g = 0; g < t->group; g++)
+        for (uint32_t i = 0; i < t->n; i++) {
+            size_t at = t->i0 + i, row = ((size_t)g * t->n + i) * hd;
+            const float *q = j->q + (at * j->hp->n_heads + (size_t)t->head * t->group + g) * hd;
+            acc_ref_rotate(q, j->span->cos + at * half, j->span->sin + at * half, hd, t->q + row);
+            if (t->n_sinks)
+                acc_ref_rotate(q, j->span->sink_cos + at * half, j->span->sink_sin + at * half, hd, t->q_sinks + row);
+        }
+}
+
+/* The columns' keys or values in up to three pieces that lie together in memory. */
+typedef struct piece {
+    const float *data;
+    uint32_t column, n;
+    bool sinks;
+} piece;
+
+static uint32_t pieces_of(const attend_job *j, const tile *t, bool values, piece out[3])
+{
+    const acc_ref_kv *kv = j->kv;
+    uint32_t n = 0, hd = j->hp->head_dim;
+    if (t->n_sinks)
+        out[n++] =
+            (piece){head_row(values ? kv->sink_v : kv->sink_k, kv->sink_rows, t->head, 0, hd), 0, t->n_sinks, true};
+    if (t->n_window == 0) return n;
+    float *ring = values ? kv->ring_v : kv->ring_k;
+    uint32_t row = (uint32_t)(t->lo % kv->ring_rows), fit = kv->ring_rows - row;
+    uint32_t here = t->n_window < fit ? t->n_window : fit;
+    out[n++] = (piece){head_row(ring, kv->ring_rows, t->head, row, hd), t->n_sinks, here, false};
+    if (here < t->n_window)
+        out[n++] = (piece){head_row(ring, kv->ring_rows, t->head, 0, hd), t->n_sinks + here, t->n_window - here, false};
+    return n;
+}
+
+/* exp(score - max) in the columns that take part, 0 in the others; the sum's inverse scales the row of o. */
+static void softmax_rows(const attend_job *j, const tile *t, float *inverse)
+{
+    const acc_ref_kv *kv = j->kv;
+    for (uint32_t r = 0; r < t->group * t->n; r++) {
+        float *s = t->s + (size_t)r * t->stride, *w = s + t->n_sinks;
+        uint64_t pos = j->span->first + t->i0 + r % t->n;
+        uint32_t sinks = pos + 1 < t->n_sinks ? (uint32_t)(pos + 1) : t->n_sinks;
+        uint64_t lo = pos >= kv->window ? pos - kv->window + 1 : 0;
+        uint32_t a = lo > t->lo ? (uint32_t)(lo - t->lo) : 0, b = pos >= t->lo ? (uint32_t)(pos - t->lo + 1) : 0;
+        float max = acc_ref_max(s, sinks, -INFINITY);
+        if (b > a) max = acc_ref_max(w + a, b - a, max);
+        float sum = acc_ref_exp_row(s, sinks, max);
+        if (b > a) sum += acc_ref_exp_row(w + a, b - a, max);
+        memset(s + sinks, 0, (t->n_sinks - sinks) * sizeof *s);
+        if (b <= a) a = b = 0;
+        memset(w, 0, a * sizeof *s);
+        memset(w + b, 0, (t->n_window - b) * sizeof *s);
+        inverse[r] = 1.0f / sum;
+    }
+}
+
+static void attend_tile(const attend_job *j, const tile *t)
+{
+    uint32_t hd = j->hp->head_dim, rows = t->group * t->n;
+    piece p[3];
+    rotate_queries(j, t);
+    uint32_t n = pieces_of(j, t, false, p);
+    for (uint32_t i = 0; i < n; i++)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)rows, (blasint)p[i].n, (blasint)hd,
+                    j->hp->attn_scale, p[i].sinks ? t->q_sinks : t->q, (blasint)hd, p[i].data, (blasint)hd, 0.0f,
+                    t->s + p[i].column, (blasint)t->stride);
+    float *inverse = t->q_sinks; /* the queries have done their work */
+    softmax_rows(j, t, inverse);
+    n = pieces_of(j, t, true, p);
+    for (uint32_t i = 0; i < n; i++)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)rows, (blasint)hd, (blasint)p[i].n, 1.0f,
+                    t->s + p[i].column, (blasint)t->stride, p[i].data, (blasint)hd, i ? 1.0f : 0.0f, t->o, (blasint)hd);
+    for (uint32_t r = 0; r < rows; r++) {
+        size_t at = t->i0 + r % t->n, h = (size_t)t->head * t->group + r / t->n;
+        float *out = j->out + (at * j->hp->n_heads + h) * hd;
+        for (uint32_t d = 0; d < hd; d++) out[d] = t->o[(size_t)r * hd + d] * inverse[r];
+    }
+}
+
+static void attend_worker(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    const attend_job *j = ctx;
+    uint32_t items = (j->span->n + j->block - 1) / j->block * j->hp->n_kv_heads;
+    for (uint32_t item = worker; item < items; item += n_workers) {
+        tile t;
+        plan_tile(j, worker, item, &t);
+        attend_tile(j, &t);
+    }
+}
+
+void acc_ref_attend(accllm_runtime *rt, const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span,
+                    const float *q, float *out, float *const *scratch, uint32_t block)
+{
+    attend_job j = {kv, hp, span, q, out, scratch, block};
+    acc_pool_run(rt->pool, attend_worker, &j);
+}
