@@ -1,0 +1,252 @@
+/*
+ * Static scales, chosen before any code: per row and group the grid point that loses least over round-to-nearest with
+ * each column weighted by the cost of changing it. They are put on the stored grid (uint8 m x float rscale) at once, so
+ * that the sweep compensates for the real scales.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "compress/solver.h"
+#include "core/memory.h"
+
+#define COARSE 20
+#define FINE 6
+
+typedef struct scale_job {
+    acc_codes *c;
+    const float *wt, *d;
+    uint32_t stride;    /* take every stride-th strip (level choice samples) */
+    double error[1024]; /* per worker: a pool has at most 1024 */
+} scale_job;
+
+static inline float largest(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+static inline float least(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+/* Nearest integer, ties to even, of |x| < 2^22: a form that compilers turn into vector code. */
+static inline float round_even(float x)
+{
+    return (x + 12582912.0f) - 12582912.0f;
+}
+
+/* Gain of rounding one group of dense codes, lo..hi, with the scales s: sum of d (w^2 - (w - s q)^2) / s^2. */
+static void gain_dense(const float *wt, size_t stride, const float *d, uint32_t n, const float *inv, float lo, float hi,
+                       float *gain)
+{
+    for (uint32_t j = 0; j < n; j++) {
+        const float *w = wt + j * stride;
+        float dj = d ? d[j] : 1;
+        for (int l = 0; l < ACC_LANES; l++) {
+            float u = w[l] * inv[l], q = least(largest(round_even(u), lo), hi);
+            gain[l] += dj * (q * (u + u - q));
+        }
+    }
+}
+
+/* The same for quads: the two largest gains of a pair, or one single weight, or nothing. n is a multiple of 4 or ends
+ * with the matrix; missing columns count as zero weights. */
+static void gain_w2s(const float *wt, size_t stride, const float *d, uint32_t n, const float *inv, float l1, float l2,
+                     float *gain)
+{
+    const float s1 = l2 - l1, s2 = 2 * l1, s3 = l1 + l2;
+    for (uint32_t j = 0; j < n; j += 4) {
+        float pair[4][ACC_LANES] = {{0}}, single[ACC_LANES] = {0};
+        for (uint32_t k = 0; k < 4 && j + k < n; k++) {
+            const float *w = wt + (j + k) * stride;
+            float dj = d ? d[j + k] : 1;
+            for (int l = 0; l < ACC_LANES; l++) {
+                float u = 2 * fabsf(w[l]) * inv[l];
+                pair[k][l] = dj * largest(l1 * (u - l1), l2 * (u - l2));
+                single[l] = largest(single[l], dj * largest(largest(s1 * (u - s1), s2 * (u - s2)), s3 * (u - s3)));
+            }
+        }
+        for (int l = 0; l < ACC_LANES; l++) {
+            float a = largest(pair[0][l], pair[1][l]), b = least(pair[0][l], pair[1][l]);
+            float e = largest(pair[2][l], pair[3][l]), f = least(pair[2][l], pair[3][l]);
+            float both = largest(a, e) + largest(least(a, e), largest(b, f));
+            gain[l] += largest(both, single[l]);
+        }
+    }
+}
+
+/* Adds up for the scales s what rounding gains, in the weights' own units. */
+static void group_gain(const acc_codes *c, const float *wt, const float *d, uint32_t n, const float *s, float *gain)
+{
+    float inv[ACC_LANES], sum[ACC_LANES] = {0};
+    for (int l = 0; l < ACC_LANES; l++) inv[l] = s[l] > 0 ? 1 / s[l] : 0;
+    if (c->format == ACC_FMT_W2S)
+        gain_w2s(wt, c->rows_pad, d, n, inv, (float)c->level1, (float)c->level2, sum);
+    else if (c->format == ACC_FMT_W4)
+        gain_dense(wt, c->rows_pad, d, n, inv, -8, 7, sum);
+    else
+        gain_dense(wt, c->rows_pad, d, n, inv, -127, 127, sum);
+    for (int l = 0; l < ACC_LANES; l++) gain[l] = sum[l] * s[l] * s[l];
+}
+
+/* Where the grid of a group starts and ends: multiples of the RMS (W2S) or of the scale that clips nothing. */
+static void grid_base(const acc_codes *c, const float *wt, uint32_t n, float *base, float *from, float *to)
+{
+    float square[ACC_LANES] = {0}, low[ACC_LANES] = {0}, high[ACC_LANES] = {0};
+    for (uint32_t j = 0; j < n; j++) {
+        const float *w = wt + (size_t)j * c->rows_pad;
+        for (int l = 0; l < ACC_LANES; l++) {
+            square[l] += w[l] * w[l];
+            low[l] = largest(low[l], -w[l]);
+            high[l] = largest(high[l], w[l]);
+        }
+    }
+    *from = c->format == ACC_FMT_W8 ? 0.7f : 0.45f;
+    *to = 1.05f;
+    for (int l = 0; l < ACC_LANES; l++) {
+        if (c->format == ACC_FMT_W2S)
+            base[l] = sqrtf(square[l] / (float)n) / (float)c->level1;
+        else if (c->format == ACC_FMT_W4)
+            base[l] = largest(low[l] / 8, high[l] / 7);
+        else
+            base[l] = largest(low[l], high[l]) / 127;
+    }
+    if (c->format == ACC_FMT_W2S) *from = 0.3f, *to = 2.0f;
+}
+
+/* Best scale per lane of one group of n columns: a geometric grid, then a finer one around its best point. */
+static void search_group(const acc_codes *c, const float *wt, const float *d, uint32_t n, float *best, float *best_gain)
+{
+    float base[ACC_LANES], centre[ACC_LANES], s[ACC_LANES], gain[ACC_LANES], from, to;
+    grid_base(c, wt, n, base, &from, &to);
+    const float step = powf(to / from, 1.0f / (COARSE - 1));
+    float f = from;
+    for (int l = 0; l < ACC_LANES; l++) {
+        best[l] = 0;
+        best_gain[l] = 0;
+    }
+    for (int k = 0; k < COARSE; k++, f *= step) {
+        for (int l = 0; l < ACC_LANES; l++) s[l] = base[l] * f;
+        group_gain(c, wt, d, n, s, gain);
+        for (int l = 0; l < ACC_LANES; l++) {
+            if (gain[l] > best_gain[l]) best[l] = s[l];
+            best_gain[l] = largest(best_gain[l], gain[l]);
+        }
+    }
+    memcpy(centre, best, sizeof centre);
+    const float fine = powf(step, 1.0f / (FINE / 2 + 1));
+    for (int k = -FINE / 2; k <= FINE / 2; k++) {
+        const float factor = powf(fine, (float)k);
+        for (int l = 0; l < ACC_LANES; l++) s[l] = centre[l] * factor;
+        group_gain(c, wt, d, n, s, gain);
+        for (int l = 0; l < ACC_LANES; l++) {
+            if (gain[l] > best_gain[l]) best[l] = s[l];
+            best_gain[l] = largest(best_gain[l], gain[l]);
+        }
+    }
+}
+
+static uint32_t group_columns(const acc_codes *c, uint32_t g)
+{
+    uint32_t begin = g * c->group, end = begin + c->group;
+    if (end > c->cols) end = c->cols;
+    return end > begin ? end - begin : 0;
+}
+
+static double weighted_square(const float *wt, size_t stride, const float *d, uint32_t n)
+{
+    double sum = 0;
+    for (uint32_t j = 0; j < n; j++)
+        for (int l = 0; l < ACC_LANES; l++)
+            sum += (d ? (double)d[j] : 1.0) * (double)wt[j * stride + (size_t)l] * (double)wt[j * stride + (size_t)l];
+    return sum;
+}
+
+/* Puts the scales of one row on the stored grid. */
+static void store_row(acc_codes *c, uint32_t r)
+{
+    float top = 0;
+    for (uint32_t g = 0; g < (c->mmax ? c->n_groups : 1); g++)
+        top = largest(top, c->scale[(size_t)g * c->rows_pad + r]);
+    float rscale = c->mmax ? top / (float)c->mmax : top;
+    c->rscale[r] = rscale;
+    for (uint32_t g = 0; g < c->n_groups; g++) {
+        float *s = &c->scale[(size_t)g * c->rows_pad + r];
+        if (!c->mmax) {
+            *s = rscale;
+            continue;
+        }
+        float m = rscale > 0 ? round_even(*s / rscale) : 0;
+        if (*s > 0) m = largest(m, 1); /* a small group keeps something */
+        m = least(m, (float)c->mmax);
+        c->m[(size_t)r * c->n_groups + g] = (uint8_t)m;
+        *s = m * rscale;
+    }
+}
+
+/* All groups of one strip; W8 has one scale for the whole row. Returns the weighted error. */
+static double strip_scales(acc_codes *c, const float *wt, const float *d, uint32_t r0)
+{
+    double error = 0;
+    uint32_t n_parts = c->mmax ? c->n_groups : 1;
+    for (uint32_t g = 0; g < n_parts; g++) {
+        uint32_t n = c->mmax ? group_columns(c, g) : c->cols, col = g * c->group;
+        const float *w = wt + (size_t)col * c->rows_pad + r0, *dg = d ? d + col : NULL;
+        float gain[ACC_LANES];
+        if (n == 0) continue;
+        search_group(c, w, dg, n, &c->scale[(size_t)g * c->rows_pad + r0], gain);
+        error += weighted_square(w, c->rows_pad, dg, n);
+        for (int l = 0; l < ACC_LANES; l++) error -= (double)gain[l];
+    }
+    for (uint32_t r = r0; r < r0 + ACC_LANES; r++) store_row(c, r);
+    return error;
+}
+
+static void scales_worker(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    scale_job *j = ctx;
+    uint32_t begin, end, n = j->c->rows_pad / ACC_LANES;
+    acc_share((n + j->stride - 1) / j->stride, worker, n_workers, &begin, &end);
+    for (uint32_t i = begin; i < end; i++)
+        j->error[worker] += strip_scales(j->c, j->wt, j->d, i * j->stride * ACC_LANES);
+}
+
+static double run_scales(acc_pool *pool, acc_codes *c, const float *wt, const float *d, uint32_t stride)
+{
+    scale_job j = {.c = c, .wt = wt, .d = d, .stride = stride};
+    double error = 0;
+    acc_pool_run(pool, scales_worker, &j);
+    for (uint32_t w = 0; w < acc_pool_size(pool); w++) error += j.error[w];
+    return error;
+}
+
+double acc_choose_scales(acc_pool *pool, acc_codes *c, const float *wt, const float *d)
+{
+    return run_scales(pool, c, wt, d, 1);
+}
+
+static void set_levels(acc_codes *c, int level1, int level2)
+{
+    const acc_weight w = {.format = c->format, .cols = c->cols, .level1 = (uint8_t)level1, .level2 = (uint8_t)level2};
+    c->level1 = level1;
+    c->level2 = level2;
+    c->mmax = acc_weight_mmax(&w);
+}
+
+void acc_choose_levels(acc_pool *pool, acc_codes *c, const float *wt, const float *d)
+{
+    static const int pairs[3][2] = {{1, 2}, {1, 3}, {2, 5}};
+    int best = 0;
+    double best_error = INFINITY;
+    uint32_t strips = c->rows_pad / ACC_LANES;
+    for (int p = 0; p < 3; p++) {
+        if (2 * pairs[p][1] * (int64_t)c->group > 1024) continue;
+        set_levels(c, pairs[p][0], pairs[p][1]);
+        double error = run_scales(pool, c, wt, d, strips > 16 ? strips / 16 : 1);
+        if (error < best_error) {
+            best_error = error;
+            best = p;
+        }
+    }
+    set_levels(c, pairs[best][0], pairs[best][1]);
+}
