@@ -1,0 +1,7 @@
+/* Pieces of the AVX2 set: each overrides its own part of the table. acc_kernels_init_avx2() calls them all. */
+#ifndef ACC_KERNELS_AVX2_AVX2_H
+#define ACC_KERNELS_AVX2_AVX2_H
+
+#include "kernels/kernels.h"
+
+#endif

@@ -1,0 +1,7 @@
+/* Pieces of the AVX-512 set: each overrides its own part of the table. acc_kernels_init_avx512() calls them all. */
+#ifndef ACC_KERNELS_AVX512_AVX512_H
+#define ACC_KERNELS_AVX512_AVX512_H
+
+#include "kernels/kernels.h"
+
+#endif

@@ -1,0 +1,7 @@
+/* The AVX-512 set. */
+#include "kernels/avx512/avx512.h"
+
+void acc_kernels_init_avx512(acc_kernels *k)
+{
+    k->name = "avx512";
+}

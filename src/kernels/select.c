@@ -1,0 +1,131 @@
+/* Which kernel sets this build and machine can run, and the choice of one. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "kernels/kernels.h"
+#include "kernels/kv_layout.h"
+
+#ifdef ACC_HAVE_X86
+#include <cpuid.h>
+
+typedef struct cpuid_regs {
+    unsigned a, b, c, d;
+} cpuid_regs;
+
+static cpuid_regs cpuid(unsigned leaf, unsigned sub)
+{
+    cpuid_regs r = {0, 0, 0, 0};
+    if (!__get_cpuid_count(leaf, sub, &r.a, &r.b, &r.c, &r.d)) memset(&r, 0, sizeof r);
+    return r;
+}
+
+/* The register states that the operating system saves (XCR0); 0 without XGETBV. */
+static unsigned saved_states(void)
+{
+    if (!(cpuid(1, 0).c & bit_OSXSAVE)) return 0;
+    unsigned lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return lo;
+}
+
+#define STATES_AVX 0x06u    /* SSE, AVX */
+#define STATES_AVX512 0xe6u /* and opmask, upper halves, upper registers */
+
+static bool has_avx2(void)
+{
+    const unsigned need = bit_AVX | bit_F16C;
+    return (saved_states() & STATES_AVX) == STATES_AVX && (cpuid(1, 0).c & need) == need && (cpuid(7, 0).b & bit_AVX2);
+}
+
+static bool has_avx512(void)
+{
+#ifdef ACC_SIMDE
+    return has_avx2(); /* the set is emulated */
+#else
+    const unsigned b = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ, c = bit_AVX512VBMI | bit_AVX512VNNI;
+    const cpuid_regs r = cpuid(7, 0);
+    return has_avx2() && (saved_states() & STATES_AVX512) == STATES_AVX512 && (r.b & b) == b && (r.c & c) == c;
+#endif
+}
+#endif
+
+typedef struct kernel_set {
+    const char *name;
+    bool emulated; /* never chosen by "auto" */
+    bool (*here)(void);
+    void (*init)(acc_kernels *k); /* overrides what the sets before it filled in */
+} kernel_set;
+
+static bool always(void)
+{
+    return true;
+}
+
+/* In order of preference, the last the best. */
+static const kernel_set sets[] = {
+    {"scalar", false, always, acc_kernels_init_scalar},
+#ifdef ACC_HAVE_X86
+    {"avx2", false, has_avx2, acc_kernels_init_avx2},
+#ifdef ACC_SIMDE
+    {"avx512", true, has_avx512, acc_kernels_init_avx512},
+#else
+    {"avx512", false, has_avx512, acc_kernels_init_avx512},
+#endif
+#endif
+};
+
+#define N_SETS (sizeof sets / sizeof *sets)
+
+void acc_kernels_available(const char *names[8])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < N_SETS; i++)
+        if (sets[i].here()) names[n++] = sets[i].name;
+    names[n] = NULL;
+}
+
+static bool is_auto(const char *isa)
+{
+    return isa == NULL || strcmp(isa, "auto") == 0;
+}
+
+/* The index of the wanted set, or -1. */
+static int find_set(const char *isa)
+{
+    int best = -1;
+    for (size_t i = 0; i < N_SETS; i++) {
+        const bool wanted = is_auto(isa) ? !sets[i].emulated : strcmp(isa, sets[i].name) == 0;
+        if (wanted && sets[i].here()) best = (int)i;
+    }
+    return best;
+}
+
+accllm_status acc_kernels_select(acc_kernels *k, const char *isa, accllm_error *err)
+{
+    memset(k, 0, sizeof *k);
+    const int chosen = find_set(isa);
+    if (chosen < 0) {
+        const char *names[8];
+        char list[64] = "";
+        acc_kernels_available(names);
+        for (size_t i = 0, at = 0; names[i]; i++)
+            at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", i ? ", " : "", names[i]);
+        return acc_fail(err, ACCLLM_E_UNSUPPORTED, "instruction set %s is not available here; available: %s", isa,
+                        list);
+    }
+    for (int i = 0; i <= chosen; i++) sets[i].init(k);
+    return ACCLLM_OK;
+}
+
+size_t acc_kernel_scratch_bytes(uint32_t max_cols, uint32_t max_tokens, uint32_t max_heads, uint32_t head_dim)
+{
+    /* Linear: decode tables (64 bytes per column at most), one dense tile, or the tokens' codes as int16 with one
+     * 32-bit correction per 32 columns. Columns are padded to a group. */
+    const size_t cols = acc_round_up(max_cols, 128);
+    const size_t linear = 65536 + cols * 64 + (size_t)(max_tokens + 8) * (cols * 2 + cols / 32 * 4 + 64);
+    /* Attention: scores, weights and probabilities of a segment and per head accumulators. */
+    const size_t positions = ACC_SEGMENT_KV4 + 512;
+    const size_t attention = 65536 + max_heads * (positions * 12 + (size_t)acc_kv_dims(head_dim) * 64);
+    return acc_round_up(linear > attention ? linear : attention, ACC_ALIGN);
+}
