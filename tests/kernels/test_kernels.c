@@ -1,0 +1,63 @@
+/*
+ * Runs the kernel checks for every set; sets that this machine or build lacks count as skipped.
+ * `test_kernels --bench [ISA [FORMAT]]` prints CSV instead.
+ */
+#include "check.h"
+
+#include <string.h>
+
+static const char *const sets[] = {"scalar", "avx2", "avx512"};
+
+#define N_SETS (sizeof sets / sizeof *sets)
+
+static const struct {
+    const char *name;
+    CMUnitTestFunction check;
+} checks[] = {
+    {"matvec", check_matvec},
+    {"matmul", check_matmul},
+};
+
+#define N_CHECKS (sizeof checks / sizeof *checks)
+
+static int bench(const char *isa, const char *only)
+{
+    const char *names[8];
+    acc_kernels_available(names);
+    (void)puts("kernel,isa,shape,ns,GB/s,Gweight/s");
+    for (size_t i = 0; names[i]; i++) {
+        acc_kernels k;
+        if (isa && strcmp(isa, names[i]) != 0) continue;
+        if (acc_kernels_select(&k, names[i], NULL) != ACCLLM_OK) return 1;
+        bench_linear(&k, only);
+    }
+    return 0;
+}
+
+static void unknown_sets_are_refused(void **state)
+{
+    (void)state;
+    acc_kernels k;
+    accllm_error err;
+    assert_int_equal(acc_kernels_select(&k, "avx1024", &err), ACCLLM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "avx1024"));
+    assert_non_null(strstr(err.text, "scalar"));
+    assert_int_equal(acc_kernels_select(&k, "auto", &err), ACCLLM_OK);
+    assert_int_equal(acc_kernels_select(&k, NULL, &err), ACCLLM_OK);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench(argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
+    struct CMUnitTest tests[N_SETS * N_CHECKS + 1];
+    char names[N_SETS * N_CHECKS][64];
+    size_t n = 0;
+    for (size_t s = 0; s < N_SETS; s++)
+        for (size_t c = 0; c < N_CHECKS; c++, n++) {
+            (void)snprintf(names[n], sizeof names[n], "%s %s", sets[s], checks[c].name);
+            char *set = (char *)(uintptr_t)sets[s]; /* cmocka's state is not const */
+            tests[n] = (struct CMUnitTest){names[n], checks[c].check, NULL, NULL, set};
+        }
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(unknown_sets_are_refused);
+    return _cmocka_run_group_tests("kernels", tests, n, NULL, NULL);
+}
