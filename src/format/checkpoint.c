@@ -32,10 +32,12 @@ bool acc_tensor_is_linear(acc_tensor_id id)
 
 void acc_tensor_name(char *buf, size_t cap, acc_tensor_id id, uint32_t layer, const char *suffix)
 {
+    const char *dot = suffix && *suffix ? "." : "";
+    if (!suffix) suffix = "";
     if (acc_tensor_is_global(id))
-        (void)snprintf(buf, cap, "%s.%s", acc_tensor_base(id), suffix);
+        (void)snprintf(buf, cap, "%s%s%s", acc_tensor_base(id), dot, suffix);
     else
-        (void)snprintf(buf, cap, "blk.%" PRIu32 ".%s.%s", layer, acc_tensor_base(id), suffix);
+        (void)snprintf(buf, cap, "blk.%" PRIu32 ".%s%s%s", layer, acc_tensor_base(id), dot, suffix);
 }
 
 void acc_tensor_shape(const acc_hparams *hp, acc_tensor_id id, uint64_t *rows, uint64_t *cols)

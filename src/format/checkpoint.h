@@ -43,7 +43,7 @@ typedef enum acc_tensor_id {
 } acc_tensor_id;
 
 /* The GGUF base name: "attn_q" gives "blk.N.attn_q.weight"; biases "blk.N.attn_q.bias". Layer is ignored for the first
- * three. Writes at most cap bytes; suffix e.g. "weight", "w2s". */
+ * three. Writes at most cap bytes; suffix e.g. "weight", "w2s", NULL for none. */
 const char *acc_tensor_base(acc_tensor_id id);
 bool acc_tensor_is_global(acc_tensor_id id); /* the first three */
 bool acc_tensor_is_linear(acc_tensor_id id); /* q k v out gate up down */
@@ -66,6 +66,17 @@ struct acc_source {
 accllm_status acc_checkpoint_open(acc_source **out, const char *path, bool use_mmap, accllm_error *err) ACC_MUST_CHECK;
 /* True when the GGUF at path is a packed AccLLM file. */
 bool acc_is_packed(const acc_gguf *g);
+
+/* E_UNSUPPORTED or E_FORMAT for sizes that no model of this family has or that contradict each other. */
+accllm_status acc_hparams_check(const acc_hparams *hp, accllm_error *err) ACC_MUST_CHECK;
+/* E_ARG when rows [row0, row0 + n_rows) of the tensor do not exist. */
+accllm_status acc_rows_range(const acc_hparams *hp, acc_tensor_id id, uint32_t layer, uint64_t row0, uint64_t n_rows,
+                             accllm_error *err) ACC_MUST_CHECK;
+/* E_NUMERIC when one of x [n_rows][cols] is a NaN or infinity; names tensor and row. */
+accllm_status acc_rows_check(const acc_hparams *hp, acc_tensor_id id, uint32_t layer, uint64_t row0, uint64_t n_rows,
+                             const float *x, accllm_error *err) ACC_MUST_CHECK;
+/* The row of a file with interleaved rotary pairs that is row `row` of one with half-split pairs. */
+uint64_t acc_interleaved_row(uint64_t row, uint32_t head_dim);
 
 /* Fills attn_scale, rope_freq and rope_steps from head_dim, theta and optional per-pair divisors (NULL: none). */
 void acc_hparams_rope(acc_hparams *hp, double theta, const float *factors);

@@ -9,17 +9,6 @@
 #define ACC_MAX_WIDTH 131072u /* n_embd, n_ff, n_heads * head_dim */
 #define ACC_MAX_VOCAB (1u << 22)
 
-/* Widths, heads and head_dim within the limits and consistent with each other; norm_eps finite and positive. */
-accllm_status acc_hparams_check(const acc_hparams *hp, accllm_error *err) ACC_MUST_CHECK;
-/* E_NUMERIC when one of x [n_rows][cols] is a NaN or infinity. */
-accllm_status acc_rows_check(const acc_hparams *hp, acc_tensor_id id, uint32_t layer, uint64_t row0, uint64_t n_rows,
-                             const float *x, accllm_error *err) ACC_MUST_CHECK;
-/* E_ARG when the rows are not there. */
-accllm_status acc_rows_range(const acc_hparams *hp, acc_tensor_id id, uint32_t layer, uint64_t row0, uint64_t n_rows,
-                             accllm_error *err) ACC_MUST_CHECK;
-/* The row of a file with interleaved rotary pairs that is row r of one with half-split pairs. */
-uint64_t acc_interleaved_row(uint64_t row, uint32_t head_dim);
-
 /* Takes *g on success only. */
 accllm_status acc_llama_gguf_open(acc_source **out, acc_gguf **g, accllm_error *err) ACC_MUST_CHECK;
 /* Takes *f on success only. path tells where the tokenizer stands. */
