@@ -1,0 +1,165 @@
+/* accllm chat: a conversation at the terminal or from a pipe. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "dialogue.h"
+#include "interrupt.h"
+#include "line.h"
+#include "report.h"
+
+typedef struct chat {
+    const cli_options *o;
+    cli_engine engine;
+    cli_dialogue d;
+    cli_line *line;
+    json_t *turns; /* with --json */
+    bool warned;   /* one Ctrl-C at the prompt; the next one ends */
+    bool done;
+} chat;
+
+static double rate(uint64_t n, double seconds)
+{
+    return n > 0 && seconds > 0 ? (double)n / seconds : 0;
+}
+
+static void print_help(void)
+{
+    (void)fputs("/help   this text\n"
+                "/reset  forget the conversation\n"
+                "/stats  tokens, speed and memory so far\n"
+                "/exit   end (also Ctrl-D)\n"
+                "A line that ends in \\ goes on in the next. Ctrl-C stops an answer.\n",
+                stderr);
+}
+
+static void print_stats(const chat *c)
+{
+    const cli_dialogue *d = &c->d;
+    char cache[16], peak[16];
+    (void)fprintf(stderr,
+                  "%" PRIu64 " answers; prompts %" PRIu64 " tokens, %.1f/s; answers %" PRIu64 " tokens, %.1f/s\n",
+                  d->turns, d->prompt_tokens, rate(d->prompt_tokens, d->prefill_seconds), d->answer_tokens,
+                  rate(d->steps, d->decode_seconds));
+    (void)fprintf(stderr,
+                  "position %" PRIu64 "; sinks %" PRIu32 ", window %" PRIu32 ", cache %" PRIu32
+                  " bits; session %s, peak memory %s; seed %" PRIu64 "\n",
+                  accllm_session_position(d->session), accllm_session_sinks(d->session),
+                  accllm_session_window(d->session), accllm_session_kv_bits(d->session),
+                  cli_size_text(accllm_session_bytes(d->session), cache), cli_size_text(accllm_peak_rss_bytes(), peak),
+                  d->seed);
+}
+
+static int slash_command(chat *c, const char *text)
+{
+    if (strcmp(text, "/exit") == 0 || strcmp(text, "/quit") == 0 || strcmp(text, "/bye") == 0)
+        c->done = true;
+    else if (strcmp(text, "/help") == 0 || strcmp(text, "/?") == 0)
+        print_help();
+    else if (strcmp(text, "/stats") == 0)
+        print_stats(c);
+    else if (strcmp(text, "/reset") == 0) {
+        (void)fputs("the conversation is forgotten\n", stderr);
+        return cli_dialogue_reset(&c->d);
+    } else
+        (void)fprintf(stderr, "unknown command %s; /help lists them\n", text);
+    return CLI_OK;
+}
+
+static int answer(chat *c, const char *text)
+{
+    const char *reason = NULL;
+    cli_interrupt_clear();
+    int rc = cli_dialogue_say(&c->d, text, c->turns != NULL, &reason);
+    bool stopped = cli_interrupted();
+    cli_interrupt_clear();
+    if (rc != CLI_OK) return rc;
+    if (stopped) (void)fputs("(stopped)\n", stderr);
+    if (!stopped && strcmp(reason, "length") == 0)
+        (void)fputs("(the answer was cut off; -n sets the most tokens)\n", stderr);
+    if (!c->turns) return CLI_OK;
+    const char *said = c->d.messages[c->d.n_messages - 1].content;
+    json_t *turn = json_object();
+    cli_json_text(turn, "user", text, strlen(text));
+    cli_json_text(turn, "assistant", said, strlen(said));
+    (void)json_object_set_new(turn, "finish_reason", json_string(reason));
+    (void)json_array_append_new(c->turns, turn);
+    return CLI_OK;
+}
+
+/* At the prompt: the first Ctrl-C drops the line, the second ends. From a pipe the first ends. */
+static int interrupted_at_prompt(chat *c)
+{
+    cli_interrupt_clear();
+    c->done = c->warned || !cli_line_is_terminal(c->line);
+    if (c->done) return cli_line_is_terminal(c->line) ? CLI_OK : CLI_INTERRUPTED;
+    c->warned = true;
+    (void)fputs("\n(Ctrl-C again or /exit to end)\n", stderr);
+    return CLI_OK;
+}
+
+static int one_line(chat *c)
+{
+    const char *text;
+    size_t len;
+    switch (cli_line_read(c->line, &text, &len)) {
+    case CLI_LINE_INTERRUPTED:
+        return interrupted_at_prompt(c);
+    case CLI_LINE_END:
+        c->done = true;
+        if (cli_line_is_terminal(c->line)) (void)fputs("\n", stderr);
+        return CLI_OK;
+    case CLI_LINE_FAILED:
+        return CLI_FAILED;
+    case CLI_LINE_TEXT:
+        break;
+    }
+    c->warned = false;
+    if (len == 0) return CLI_OK;
+    if (strlen(text) != len) {
+        cli_error("the message holds a zero byte");
+        return CLI_FAILED;
+    }
+    return text[0] == '/' ? slash_command(c, text) : answer(c, text);
+}
+
+static int print_json(chat *c)
+{
+    json_t *out = json_object();
+    (void)json_object_set(out, "turns", c->turns);
+    cli_json_u64(out, "seed", c->d.seed);
+    cli_json_u64(out, "prompt_tokens", c->d.prompt_tokens);
+    cli_json_u64(out, "generated_tokens", c->d.answer_tokens);
+    cli_json_real(out, "prefill_tok_s", rate(c->d.prompt_tokens, c->d.prefill_seconds));
+    cli_json_real(out, "decode_tok_s", rate(c->d.steps, c->d.decode_seconds));
+    cli_json_u64(out, "peak_rss_bytes", accllm_peak_rss_bytes());
+    return cli_json_print(out);
+}
+
+static int converse(chat *c)
+{
+    if (cli_line_is_terminal(c->line)) (void)fprintf(stderr, "%s; /help lists the commands\n", c->engine.info->name);
+    int rc = CLI_OK;
+    while (rc == CLI_OK && !c->done) rc = one_line(c);
+    return rc == CLI_OK && c->turns ? print_json(c) : rc;
+}
+
+int cmd_chat(const cli_options *o)
+{
+    const char *path;
+    chat c = {.o = o};
+    int rc = cli_model_path(o, "chat", 0, &path);
+    if (rc != CLI_OK) return rc;
+    rc = cli_engine_open(&c.engine, o, path);
+    if (rc == CLI_OK) rc = cli_need_tokenizer(&c.engine, path);
+    if (rc == CLI_OK) rc = cli_dialogue_open(&c.d, &c.engine, o);
+    if (rc == CLI_OK && !(c.line = cli_line_open())) rc = CLI_FAILED;
+    if (rc == CLI_OK && o->json && !(c.turns = json_array())) rc = CLI_FAILED;
+    if (rc == CLI_OK) rc = converse(&c);
+    if (c.turns) json_decref(c.turns);
+    cli_line_close(&c.line);
+    cli_dialogue_close(&c.d);
+    cli_engine_close(&c.engine);
+    return rc;
+}

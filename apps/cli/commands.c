@@ -1,0 +1,59 @@
+#include "commands.h"
+
+#include <string.h>
+
+const cli_command cli_commands[] = {
+    {"compress", CLI_COMPRESS, cmd_compress, "SRC OUT.gguf", "make a small model file from a checkpoint",
+     "SRC is a GGUF file or a llama2.c checkpoint with its tokenizer beside it. What the run needs in memory and time "
+     "is\n"
+     "said beforehand. An interrupted run leaves finished layers in OUT.gguf.work; --resume goes on from them.",
+     "accllm compress SmolLM2-135M-Instruct.Q4_1.gguf small.gguf\n"
+     "accllm compress model.gguf small.gguf --weights w8 --method rtn\n"
+     "accllm compress model.gguf small.gguf --resume"},
+    {"run", CLI_RUN, cmd_run, "MODEL (-p TEXT | -f FILE)", "generate text that continues a prompt",
+     "The text goes to standard output, everything else to standard error. Ctrl-C ends the text and prints the\n"
+     "statistics; the exit code is then 130.",
+     "accllm run small.gguf -p 'Once upon a time'\n"
+     "accllm run small.gguf --chat -p 'Why is the sky blue?' --temp 0\n"
+     "accllm run small.gguf -f notes.txt -n -1 --json"},
+    {"chat", CLI_CHAT, cmd_chat, "MODEL", "talk with a model",
+     "Commands inside: /help /reset /stats /exit. A line that ends in \\ goes on in the next. Ctrl-C stops an answer; "
+     "at\n"
+     "the prompt, twice ends the program.",
+     "accllm chat small.gguf\n"
+     "accllm chat small.gguf --system 'Answer in one sentence.' --pin-system"},
+    {"eval ppl", CLI_PPL, cmd_eval_ppl, "MODEL --text FILE", "measure perplexity on a text",
+     "The text is cut into windows of --ctx tokens; with --stream it is read in one pass, as a long conversation is.",
+     "accllm eval ppl small.gguf --text wiki.test.raw\n"
+     "accllm eval ppl small.gguf --text book.txt --stream --window 512"},
+    {"eval kl", CLI_KL, cmd_eval_kl, "MODEL --ref MODEL2 --text FILE", "compare a model's predictions with another's",
+     "Prints the mean Kullback-Leibler divergence KL(MODEL2 || MODEL) in nats per token and how often the likeliest\n"
+     "token is the same. The reference sees each window whole.",
+     "accllm eval kl small.gguf --ref SmolLM2-135M-Instruct.Q4_1.gguf --text wiki.test.raw"},
+    {"bench", CLI_BENCH, cmd_bench, "(MODEL | --shape NAME)", "measure speed and memory traffic",
+     "Speed is compared with what plain reads of memory reach in the same run.",
+     "accllm bench small.gguf\n"
+     "accllm bench --shape llama2-7b --weights w2s -d 100000"},
+    {"inspect", CLI_INSPECT, cmd_inspect, "MODEL", "show what is in a model file", NULL,
+     "accllm inspect small.gguf\n"
+     "accllm inspect small.gguf --verify"},
+    {"tokenize", CLI_TOKENIZE, cmd_tokenize, "MODEL (-p TEXT | --file FILE)", "show the tokens of a text",
+     "A GGUF file with a vocabulary alone will do.",
+     "accllm tokenize small.gguf -p 'Hello world'\n"
+     "accllm tokenize vocab.gguf --file notes.txt --json"},
+    {"export", CLI_EXPORT, cmd_export, "MODEL OUT.gguf", "write a plain llama GGUF of the same weights", NULL,
+     "accllm export small.gguf plain.gguf --type f32"},
+    {"serve", 0, NULL, NULL, NULL, NULL, NULL},
+    {"sim", 0, NULL, NULL, NULL, NULL, NULL},
+    {"eval tasks", 0, NULL, NULL, NULL, NULL, NULL},
+    {"eval ladder", 0, NULL, NULL, NULL, NULL, NULL},
+};
+
+const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;
+
+const cli_command *cli_command_find(const char *name)
+{
+    for (size_t i = 0; i < cli_command_count; i++)
+        if (strcmp(cli_commands[i].name, name) == 0) return &cli_commands[i];
+    return NULL;
+}

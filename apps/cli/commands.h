@@ -1,0 +1,32 @@
+/* The commands. Each takes its parsed options and returns the exit code. */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#include "options.h"
+
+typedef int cli_command_run(const cli_options *o);
+
+typedef struct cli_command {
+    const char *name; /* "run", "eval ppl" */
+    unsigned bit;
+    cli_command_run *run; /* NULL: belongs to a later version, not in the help */
+    const char *arguments, *summary, *details;
+    const char *examples; /* one per line */
+} cli_command;
+
+extern const cli_command cli_commands[];
+extern const size_t cli_command_count;
+
+cli_command_run cmd_compress, cmd_run, cmd_chat, cmd_eval_ppl, cmd_eval_kl, cmd_bench, cmd_inspect, cmd_tokenize,
+    cmd_export;
+
+/* NULL: none of that name. */
+const cli_command *cli_command_find(const char *name);
+
+/* help.c: texts on standard output. */
+void cli_help_all(void);
+void cli_help_command(const cli_command *c);
+/* A usage error that suggests the nearest command. */
+int cli_unknown_command(const char *name);
+
+#endif

@@ -1,0 +1,33 @@
+/* A conversation kept in one session: each turn adds to the cache, nothing is computed twice. */
+#ifndef CLI_DIALOGUE_H
+#define CLI_DIALOGUE_H
+
+#include "generate.h"
+#include "prompt.h"
+
+typedef struct cli_dialogue {
+    const cli_options *o;
+    const cli_engine *engine;
+    accllm_session *session;
+    accllm_sampler *sampler;
+    uint64_t seed;
+    accllm_chat_message *messages;
+    size_t n_messages, cap_messages;
+    cli_ids seen;    /* all ids of the conversation, for a replay after an aborted step */
+    size_t rendered; /* bytes of the rendered conversation that `seen` covers */
+    bool stale;      /* the session must be reset and `seen` replayed */
+    /* totals, for /stats */
+    uint64_t turns, prompt_tokens, answer_tokens, steps;
+    double prefill_seconds, decode_seconds;
+} cli_dialogue;
+
+/* Returns exit codes; the struct is safe to close after a failure. */
+int cli_dialogue_open(cli_dialogue *d, const cli_engine *e, const cli_options *o);
+void cli_dialogue_close(cli_dialogue *d);
+/* Forgets everything but the system message. */
+int cli_dialogue_reset(cli_dialogue *d);
+/* One user message (terminated) and its answer, written to standard output unless quiet; the answer's text is the last
+ * message afterwards. An interrupted answer is kept as far as it came; *finish_reason as in generate.h. */
+int cli_dialogue_say(cli_dialogue *d, const char *message, bool quiet, const char **finish_reason);
+
+#endif

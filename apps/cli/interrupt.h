@@ -1,0 +1,22 @@
+/* Ctrl-C and SIGTERM: ask the work to stop at its next step, so that it ends with its results so far. */
+#ifndef CLI_INTERRUPT_H
+#define CLI_INTERRUPT_H
+
+#include <stdbool.h>
+
+#include "accllm/runtime.h"
+
+/* From now on the first signal raises the flag and, unless soft, aborts what runs on rt; a second one while the flag is
+ * up ends the program at once. */
+void cli_interrupt_watch(accllm_runtime *rt);
+/* Back to the default; to be called before the runtime is freed. */
+void cli_interrupt_unwatch(void);
+bool cli_interrupted(void);
+void cli_interrupt_clear(void); /* and the runtime's abort flag */
+/* soft: a signal only raises the flag; used where the work looks at it between short steps. */
+void cli_interrupt_set_soft(bool soft);
+
+/* A closed output is an error like others, not a silent death by SIGPIPE. */
+void cli_interrupt_ignore_pipe(void);
+
+#endif

@@ -1,0 +1,106 @@
+/* The option table itself: name, letter, argument, kind, value, range, choices, commands, help. */
+#include "options.h"
+
+#define FIELD(f) offsetof(cli_options, f)
+#define FLAG(f) NULL, CLI_FLAG, FIELD(f), 0, 0, NULL, NULL, false
+#define TEXT(arg, f) arg, CLI_TEXT, FIELD(f), 0, 0, NULL, NULL, false
+#define INT(arg, f, min, max) arg, CLI_INT, FIELD(f), min, max, NULL, NULL, false
+#define REAL(arg, f, min, max) arg, CLI_REAL, FIELD(f), min, max, NULL, NULL, false
+#define CHOICE(arg, f, choices, later) arg, CLI_CHOICE, FIELD(f), 0, 0, choices, later, false
+#define MISSING(arg) arg, CLI_MISSING, 0, 0, 0, NULL, NULL, true
+
+#define U32 4294967295.0
+#define I64 9.2e18
+
+#define SESSION (CLI_GENERATE | CLI_EVAL | CLI_BENCH)
+
+const cli_option cli_option_table[] = {
+    {"model", 'm', TEXT("MODEL", model), CLI_ALL & ~CLI_COMPRESS, "the model file (also as the first argument)"},
+
+    /* run, chat */
+    {"prompt", 'p', TEXT("TEXT", prompt), CLI_RUN | CLI_TOKENIZE, "the text to start from"},
+    {"file", 'f', TEXT("FILE", file), CLI_RUN | CLI_TOKENIZE, "read the text from FILE (- is standard input)"},
+    {"predict", 'n', INT("N", n_predict, -1, I64), CLI_GENERATE, "most tokens to generate; -1: no end (256)"},
+    {"chat", 0, FLAG(chat), CLI_RUN, "the text is a user's message: put it into the model's chat template"},
+    {"system", 0, TEXT("TEXT", system), CLI_GENERATE, "system message of the chat"},
+    {"pin-system", 0, FLAG(pin_system), CLI_GENERATE, "keep the whole system message for ever (as sinks)"},
+    {"seed", 's', INT("S", seed, 0, I64), CLI_GENERATE, "seed of the random generator (from the clock)"},
+    {"temp", 0, REAL("T", temperature, 0, 1e6), CLI_GENERATE, "temperature; 0: always the likeliest token (0.7)"},
+    {"top-k", 0, INT("K", top_k, 0, U32), CLI_GENERATE, "keep the K likeliest tokens; 0: all (0)"},
+    {"top-p", 0, REAL("P", top_p, 0, 1), CLI_GENERATE, "keep the likeliest tokens up to mass P (0.95)"},
+    {"min-p", 0, REAL("P", min_p, 0, 1), CLI_GENERATE, "keep tokens of at least P times the likeliest (0)"},
+    {"repeat-penalty", 0, REAL("R", repeat_penalty, 1e-3, 1e3), CLI_GENERATE,
+     "divide the logits of recent tokens by R (1)"},
+    {"repeat-last", 0, INT("N", repeat_last, 0, 1048576), CLI_GENERATE, "tokens that count as recent (64)"},
+    {"stop", 0, "TEXT", CLI_TEXTS, FIELD(stop), 0, 0, NULL, NULL, false, CLI_RUN,
+     "end before TEXT is written (may be repeated)"},
+    {"ignore-eos", 0, FLAG(ignore_eos), CLI_RUN, "go on after the model's end-of-text token"},
+    {"logits", 0, TEXT("FILE", logits), CLI_RUN,
+     "write float32 logits, one row per prompt and generated position (prompt rows then enter the trace hash)"},
+    {"trace", 0, TEXT("FILE", trace), CLI_RUN, "write position, id and trace hash of every step"},
+    {"grammar", 0, MISSING("FILE"), CLI_RUN, NULL},
+
+    /* compress, export */
+    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w4|w8|f16", "w2"), CLI_COMPRESS,
+     "weight format: w2s, w4, w8, f16 (w4)"},
+    {"method", 0, CHOICE("METHOD", method, "rtn|obs", NULL), CLI_COMPRESS,
+     "rtn: round; obs: use second-order data (obs)"},
+    {"recover", 0, CHOICE("MODE", recover, "off", "full"), CLI_COMPRESS, "recovery training: off (off)"},
+    {"recover-tokens", 0, MISSING("N"), CLI_COMPRESS, NULL},
+    {"group", 0, INT("N", group, 32, 128), CLI_COMPRESS, "columns that share a scale: 32, 64, 128 (by the shape)"},
+    {"head", 0, CHOICE("FORMAT", head, "w8|w4", NULL), CLI_COMPRESS | CLI_BENCH,
+     "format of embedding and output: w8, w4 (w8)"},
+    {"calib", 0, TEXT("FILE", calib), CLI_COMPRESS, "calibration text (built in)"},
+    {"calib-tokens", 0, INT("N", calib_tokens, 1, U32), CLI_COMPRESS, "tokens of calibration text to use"},
+    {"target-bpw", 0, MISSING("X"), CLI_COMPRESS, NULL},
+    {"target-size", 0, MISSING("MB"), CLI_COMPRESS, NULL},
+    {"page", 0, INT("P", page, 16, 4096), CLI_COMPRESS, "positions per page of keys, a power of two (256)"},
+    {"kv", 0, CHOICE("BITS", kv, "4|8", NULL), CLI_COMPRESS,
+     "default bits of the key/value cache: 4, 8 (by head size)"},
+    {"resume", 0, FLAG(resume), CLI_COMPRESS, "go on with an interrupted run's finished layers"},
+    {"type", 0, CHOICE("TYPE", type, "f16|f32", NULL), CLI_EXPORT, "type of the weights: f16, f32 (f16)"},
+
+    /* eval, bench, inspect, tokenize */
+    {"text", 0, TEXT("FILE", text), CLI_EVAL, "the text to evaluate on (- is standard input)"},
+    {"ref", 0, TEXT("MODEL", ref), CLI_KL, "the model to compare with"},
+    {"ctx", 0, INT("N", ctx, 2, U32), CLI_EVAL, "tokens evaluated together (2048, at most the trained context)"},
+    {"stride", 0, INT("N", stride, 1, U32), CLI_EVAL, "tokens scored per window (ctx)"},
+    {"stream", 0, FLAG(stream), CLI_PPL, "one endless pass over the text instead of windows"},
+    {"bucket", 0, INT("N", bucket, 1, U32), CLI_PPL, "with --stream: tokens per reported bucket (10000)"},
+    {"max-tokens", 0, INT("N", max_tokens, 1, I64), CLI_EVAL, "stop after N tokens of the text"},
+    {"shape", 0, CHOICE("NAME", shape, "llama2-7b|llama3.2-1b|tinyllama-1.1b|qwen2.5-0.5b|smollm2-135m", NULL),
+     CLI_BENCH, "a built-in shape with random weights in place of a model"},
+    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w4|w8", "w2"), CLI_BENCH,
+     "with --shape: weight format: w2s, w4, w8 (w2s)"},
+    {"n-prompt", 'p', INT("N", n_prompt, 0, U32), CLI_BENCH, "prompt tokens to measure (512)"},
+    {"n-gen", 'n', INT("N", n_gen, 0, U32), CLI_BENCH, "generated tokens to measure (128)"},
+    {"depth", 'd', INT("N", depth, 0, I64), CLI_BENCH, "position in the text at which to measure (0)"},
+    {"reps", 'r', INT("N", reps, 1, 10000), CLI_BENCH, "repetitions (5)"},
+    {"batch", 'b', INT("N", batch, 1, 1), CLI_BENCH, "sessions at once: 1 in this version (1)"},
+    {"verify", 0, FLAG(verify), CLI_INSPECT, "check every packed code and scale"},
+    {"bos", 0, FLAG(bos), CLI_TOKENIZE, "put the beginning-of-text token first"},
+    {"special", 0, FLAG(special), CLI_TOKENIZE, "take the names of special tokens as those tokens"},
+
+    /* attention and cache */
+    {"sinks", 0, INT("S", sinks, 0, U32 - 1), SESSION, "first tokens that are kept for ever (4)"},
+    {"window", 0, INT("W", window, 1, U32), SESSION, "last tokens that are kept (2048, at most the trained context)"},
+    {"full-attention", 0, FLAG(full_attention), SESSION, "no window: keep all, up to the trained context"},
+    {"kv", 0, CHOICE("BITS", kv, "4|8", NULL), SESSION, "bits of the key/value cache: 4, 8 (by the file)"},
+    {"chunk", 0, INT("N", chunk, 1, U32), SESSION, "prompt tokens computed together (128)"},
+    {"force", 0, FLAG(force), SESSION, "allow sinks + window above the trained context"},
+
+    /* everywhere */
+    {"threads", 't', INT("N", threads, 1, 1024), CLI_ENGINE | CLI_COMPRESS | CLI_EXPORT,
+     "threads (the machine's cores)"},
+    {"isa", 0, TEXT("SET", isa), CLI_ENGINE | CLI_COMPRESS | CLI_EXPORT,
+     "instruction set: auto, scalar, avx2, avx512, neon (ACCLLM_ISA, else auto)"},
+    {"numerics", 0, CHOICE("WHICH", numerics, "contract|float", NULL), CLI_ENGINE,
+     "contract: the bit-exact engine; float: the float reference (by the file)"},
+    {"backend", 0, "WHERE", CLI_CHOICE, FIELD(backend), 0, 0, "cpu", "device|rtl", true, CLI_RUN | CLI_EVAL, NULL},
+    {"no-mmap", 0, FLAG(no_mmap), CLI_ENGINE | CLI_COMPRESS, "read the file into memory instead of mapping it"},
+    {"json", 0, FLAG(json), CLI_ALL, "print one JSON object on standard output"},
+    {"help", 'h', FLAG(help), CLI_ALL, "show this help"},
+    {"version", 0, FLAG(version), CLI_ALL, "show the version"},
+};
+
+const size_t cli_option_count = sizeof cli_option_table / sizeof *cli_option_table;

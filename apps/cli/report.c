@@ -1,0 +1,102 @@
+#include "report.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "options.h"
+#include "progress.h"
+
+void cli_error(const char *fmt, ...)
+{
+    char line[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    for (char *c = line; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
+    cli_progress_clear();
+    (void)fprintf(stderr, "accllm: %s\n", line);
+}
+
+int cli_fail(const accllm_error *err)
+{
+    cli_error("%s", err->text);
+    if (err->code == ACCLLM_E_CANCELLED) return CLI_INTERRUPTED;
+    return err->code == ACCLLM_E_ARG ? CLI_USAGE : CLI_FAILED;
+}
+
+void cli_log(void *user, const char *line)
+{
+    (void)user;
+    cli_error("%s", line);
+}
+
+bool cli_write(const char *bytes, size_t n)
+{
+    return fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0;
+}
+
+int cli_finish_output(void)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return CLI_OK;
+    cli_error("standard output: %s", errno ? strerror(errno) : "could not be written");
+    return CLI_FAILED;
+}
+
+void cli_json_real(json_t *object, const char *key, double x)
+{
+    (void)json_object_set_new(object, key, isfinite(x) ? json_real(x) : json_null());
+}
+
+void cli_json_u64(json_t *object, const char *key, uint64_t x)
+{
+    (void)json_object_set_new(object, key, x <= INT64_MAX ? json_integer((json_int_t)x) : json_null());
+}
+
+void cli_json_text(json_t *object, const char *key, const char *bytes, size_t n)
+{
+    json_t *text = json_stringn(bytes, n); /* NULL if it is not UTF-8 */
+    (void)json_object_set_new(object, key, text ? text : json_null());
+}
+
+void cli_json_ids(json_t *object, const char *key, const int32_t *ids, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) (void)json_array_append_new(list, json_integer(ids[i]));
+    (void)json_object_set_new(object, key, list);
+}
+
+int cli_json_print(json_t *object)
+{
+    if (!object) {
+        cli_error("out of memory: JSON output");
+        return CLI_FAILED;
+    }
+    int rc = json_dumpf(object, stdout, JSON_COMPACT);
+    json_decref(object);
+    if (rc == 0) (void)putchar('\n');
+    rc = cli_finish_output();
+    return rc;
+}
+
+const char *cli_size_text(uint64_t bytes, char out[16])
+{
+    double x = (double)bytes;
+    const char *unit = x >= 1e9 ? "GB" : x >= 1e6 ? "MB" : "kB";
+    x /= x >= 1e9 ? 1e9 : x >= 1e6 ? 1e6 : 1e3;
+    (void)snprintf(out, 16, x < 100 ? "%.1f %s" : "%.0f %s", x, unit);
+    return out;
+}
+
+double cli_seconds(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}

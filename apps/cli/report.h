@@ -1,0 +1,38 @@
+/* Messages on standard error, text and JSON on standard output. */
+#ifndef CLI_REPORT_H
+#define CLI_REPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "accllm/status.h"
+
+/* One line "accllm: ..." on standard error. */
+void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The library's message; returns the exit code of its status. */
+int cli_fail(const accllm_error *err);
+/* A log callback for the library: notes and warnings on standard error. */
+void cli_log(void *user, const char *line);
+
+/* Text for people. False once standard output does not take it any more. */
+bool cli_write(const char *bytes, size_t n);
+/* Flushes standard output; CLI_FAILED with a message if anything written was lost. */
+int cli_finish_output(void);
+
+/* Values that JSON cannot hold become null. */
+void cli_json_real(json_t *object, const char *key, double x);
+void cli_json_u64(json_t *object, const char *key, uint64_t x);
+void cli_json_text(json_t *object, const char *key, const char *bytes, size_t n);
+void cli_json_ids(json_t *object, const char *key, const int32_t *ids, size_t n);
+/* Prints the object as one line, frees it (NULL: out of memory) and flushes. Returns the exit code. */
+int cli_json_print(json_t *object);
+
+/* "1.2 GB", "345 MB", "12 kB" (decimal) in a buffer of at least 16 bytes. */
+const char *cli_size_text(uint64_t bytes, char out[16]);
+
+/* Monotonic seconds. */
+double cli_seconds(void);
+
+#endif
