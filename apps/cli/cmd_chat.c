@@ -74,6 +74,10 @@ static int answer(chat *c, const char *text)
     int rc = cli_dialogue_say(&c->d, text, c->turns != NULL, &reason);
     bool stopped = cli_interrupted();
     cli_interrupt_clear();
+    if (rc == CLI_FAILED && cli_line_is_terminal(c->line) && !ferror(stdout)) {
+        (void)fputs("the conversation is forgotten\n", stderr); /* the message above says why */
+        return cli_dialogue_reset(&c->d);
+    }
     if (rc != CLI_OK) return rc;
     if (stopped) (void)fputs("(stopped)\n", stderr);
     if (!stopped && strcmp(reason, "length") == 0)

@@ -35,7 +35,7 @@ int cli_dialogue_reset(cli_dialogue *d)
 {
     drop_messages(d, 0);
     d->seen.len = 0;
-    d->rendered = 0;
+    d->rendered.len = 0;
     d->stale = false;
     accllm_session_reset(d->session);
     return d->o->system ? add_message(d, "system", d->o->system) : CLI_OK;
@@ -63,35 +63,54 @@ void cli_dialogue_close(cli_dialogue *d)
     drop_messages(d, 0);
     free(d->messages);
     free(d->seen.data);
+    free(d->rendered.data);
     accllm_sampler_free(&d->sampler);
     accllm_session_free(&d->session);
 }
 
-/* The ids that the session still lacks before the next answer: all that was seen if it is stale, then the new part of
- * the rendered conversation. *rendered: its length in bytes. */
-static int missing_ids(cli_dialogue *d, cli_ids *out, size_t *rendered)
+static int out_of_memory(void)
 {
-    char *text = NULL;
+    cli_error("out of memory: conversation");
+    return CLI_FAILED;
+}
+
+/* How much of the rendered conversation the session has already; 0: it does not continue what was rendered before. */
+static size_t known_part(const cli_dialogue *d, const char *text, size_t len)
+{
+    size_t n = d->rendered.len;
+    return n <= len && (n == 0 || memcmp(text, d->rendered.data, n) == 0) ? n : 0;
+}
+
+static int append_rendered(cli_dialogue *d, const char *text, size_t len, cli_ids *missing)
+{
     int32_t *ids = NULL;
     size_t n = 0;
     accllm_error err = {0};
+    unsigned flags = ACCLLM_TOKENIZE_SPECIAL;
+    if (d->seen.len == 0 && accllm_tokenizer_adds_bos(d->engine->tok)) flags |= ACCLLM_TOKENIZE_BOS;
+    if (accllm_tokenize(d->engine->tok, text, len, flags, &ids, &n, &err) != ACCLLM_OK) return cli_fail(&err);
+    bool ok = (!d->stale || cli_ids_add(missing, d->seen.data, d->seen.len)) && cli_ids_add(missing, ids, n) &&
+              cli_ids_add(&d->seen, ids, n) && cli_buffer_add(&d->rendered, text, len);
+    free(ids);
+    return ok ? CLI_OK : out_of_memory();
+}
+
+/* The ids that the session still lacks before the next answer: all that was seen if it is stale, then the new part of
+ * the rendered conversation. */
+static int missing_ids(cli_dialogue *d, cli_ids *out)
+{
+    char *text = NULL;
+    accllm_error err = {0};
     if (accllm_chat_render(d->engine->tok, d->messages, d->n_messages, true, &text, &err) != ACCLLM_OK)
         return cli_fail(&err);
-    *rendered = strlen(text);
-    size_t from = d->rendered <= *rendered ? d->rendered : 0;
-    unsigned flags = ACCLLM_TOKENIZE_SPECIAL;
-    if (from == 0 && accllm_tokenizer_adds_bos(d->engine->tok)) flags |= ACCLLM_TOKENIZE_BOS;
-    int rc = CLI_OK;
-    if (accllm_tokenize(d->engine->tok, text + from, *rendered - from, flags, &ids, &n, &err) != ACCLLM_OK)
-        rc = cli_fail(&err);
-    if (rc == CLI_OK && d->stale) accllm_session_reset(d->session);
-    if (rc == CLI_OK && ((d->stale && !cli_ids_add(out, d->seen.data, d->seen.len)) || !cli_ids_add(out, ids, n) ||
-                         !cli_ids_add(&d->seen, ids, n))) {
-        cli_error("out of memory: conversation");
-        rc = CLI_FAILED;
+    size_t len = strlen(text), from = known_part(d, text, len);
+    if (from == 0) {
+        d->seen.len = d->rendered.len = 0;
+        d->stale = true;
     }
+    if (d->stale) accllm_session_reset(d->session);
+    int rc = append_rendered(d, text + from, len - from, out);
     d->stale = false;
-    free(ids);
     free(text);
     return rc;
 }
@@ -107,14 +126,11 @@ static void count(cli_dialogue *d, const cli_generation *g)
 }
 
 /* What the session holds of the answer: every drawn id but one that ended the text. */
-static int keep_answer(cli_dialogue *d, const cli_generation *g, size_t rendered)
+static int keep_answer(cli_dialogue *d, const cli_generation *g)
 {
     size_t n = g->ids.len - (g->ended ? 1 : 0);
-    if (!cli_ids_add(&d->seen, g->ids.data, n)) {
-        cli_error("out of memory: conversation");
-        return CLI_FAILED;
-    }
-    d->rendered = rendered + g->text.len;
+    if (!cli_ids_add(&d->seen, g->ids.data, n) || !cli_buffer_add(&d->rendered, g->text.data, g->text.len))
+        return out_of_memory();
     d->stale = g->broken;
     return add_message(d, "assistant", g->text.data ? g->text.data : "");
 }
@@ -122,9 +138,8 @@ static int keep_answer(cli_dialogue *d, const cli_generation *g, size_t rendered
 int cli_dialogue_say(cli_dialogue *d, const char *message, bool quiet, const char **finish_reason)
 {
     cli_ids prompt = {0};
-    size_t rendered = 0;
     int rc = add_message(d, "user", message);
-    if (rc == CLI_OK) rc = missing_ids(d, &prompt, &rendered);
+    if (rc == CLI_OK) rc = missing_ids(d, &prompt);
     cli_generation g = {
         .session = d->session,
         .sampler = d->sampler,
@@ -133,13 +148,13 @@ int cli_dialogue_say(cli_dialogue *d, const char *message, bool quiet, const cha
         .chunk = d->o->chunk ? (uint32_t)d->o->chunk : DEFAULT_CHUNK,
         .n_predict = d->o->n_predict,
         .keep = true,
-        .compute_last = true,
+        .continued = true,
         .show_prefill = true,
         .quiet = quiet,
     };
     if (rc == CLI_OK) rc = cli_generate(&g, prompt.data, prompt.len);
     count(d, &g);
-    if (rc == CLI_OK) rc = keep_answer(d, &g, rendered);
+    if (rc == CLI_OK) rc = keep_answer(d, &g);
     if (rc == CLI_OK && !quiet && g.last != '\n' && !cli_write("\n", 1)) rc = cli_finish_output();
     *finish_reason = g.finish_reason;
     cli_generation_free(&g);

@@ -13,9 +13,9 @@ typedef struct cli_dialogue {
     uint64_t seed;
     accllm_chat_message *messages;
     size_t n_messages, cap_messages;
-    cli_ids seen;    /* all ids of the conversation, for a replay after an aborted step */
-    size_t rendered; /* bytes of the rendered conversation that `seen` covers */
-    bool stale;      /* the session must be reset and `seen` replayed */
+    cli_ids seen;        /* all ids of the conversation, for a replay after an aborted step */
+    cli_buffer rendered; /* the conversation as the template writes it, as far as `seen` covers it */
+    bool stale;          /* the session must be reset and `seen` replayed */
     /* totals, for /stats */
     uint64_t turns, prompt_tokens, answer_tokens, steps;
     double prefill_seconds, decode_seconds;

@@ -29,7 +29,7 @@ bool cli_buffer_add(cli_buffer *b, const char *bytes, size_t n)
     bool ok = grow(&p, &b->cap, b->len + n + 1, 1);
     b->data = p;
     if (!ok) return false;
-    memcpy(b->data + b->len, bytes, n);
+    if (n > 0) memcpy(b->data + b->len, bytes, n);
     b->len += n;
     b->data[b->len] = '\0';
     return true;
@@ -41,7 +41,7 @@ bool cli_ids_add(cli_ids *b, const int32_t *ids, size_t n)
     bool ok = grow(&p, &b->cap, b->len + n, sizeof *ids);
     b->data = p;
     if (!ok) return false;
-    memcpy(b->data + b->len, ids, n * sizeof *ids);
+    if (n > 0) memcpy(b->data + b->len, ids, n * sizeof *ids);
     b->len += n;
     return true;
 }
@@ -189,7 +189,7 @@ static int decode(cli_generation *g, const float *logits, accllm_text_stream *st
             if (rc != CLI_OK) break;
         }
         bool more = !g->finish_reason && (g->n_predict < 0 || g->n_drawn < (uint64_t)g->n_predict);
-        if (!more && !g->logits && !(g->compute_last && !g->ended)) continue;
+        if (!more && !g->logits && !(g->continued && !g->ended)) continue;
         rc = step(g, &id, 1, true, &logits);
         if (rc != CLI_OK) break;
         g->n_steps++;
@@ -205,7 +205,9 @@ int cli_generate(cli_generation *g, const int32_t *prompt, size_t n)
     accllm_text_stream stream;
     accllm_text_stream_init(&stream, g->at_start);
     int rc = prefill(g, prompt, n, &logits);
+    cli_interrupt_set_soft(g->continued);
     if (rc == CLI_OK) rc = decode(g, logits, &stream, &pending);
+    cli_interrupt_set_soft(false);
     if (rc == CLI_OK || rc == CLI_INTERRUPTED) {
         char rest[16];
         size_t m = accllm_text_stream_flush(&stream, rest, sizeof rest);

@@ -33,8 +33,10 @@ typedef struct cli_generation {
     bool keep;         /* collect text and ids */
     bool show_prefill; /* progress of a long prompt */
     bool at_start;     /* the answer begins the text */
-    bool compute_last; /* the last drawn token too enters the session, unless it ends the text */
-    bool quiet;        /* do not write the text to standard output */
+    /* the session goes on afterwards: the last drawn token enters it, unless it ends the text, and Ctrl-C stops
+     * between tokens */
+    bool continued;
+    bool quiet; /* do not write the text to standard output */
     FILE *logits, *trace;
     /* results */
     cli_buffer text;
