@@ -146,7 +146,7 @@ static int unknown_option(unsigned command, const char *command_name, const char
             best_distance = d;
         }
     }
-    if (best)
+    if (best && !elsewhere)
         cli_error("%s: unknown option %s; did you mean --%s?", command_name, name, best->name);
     else
         cli_error("%s: %s option %s; see accllm %s --help", command_name, elsewhere ? "has no" : "unknown", name,

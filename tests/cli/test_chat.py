@@ -1,0 +1,148 @@
+"""Conversations through a pseudo-terminal and through a pipe."""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import termios
+import time
+import unittest
+
+import common
+from common import ACCLLM, Case
+
+
+class Terminal:
+    """The program on a pseudo-terminal that is its controlling one, so that Ctrl-C becomes SIGINT."""
+
+    def __init__(self, args, env):
+        self.master, slave = pty.openpty()
+
+        def control():
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(args, stdin=slave, stdout=slave, stderr=slave, env={**env, "TERM": "vt100"},
+                                        preexec_fn=control)
+        os.close(slave)
+        self.seen = ""
+
+    def expect(self, pattern, seconds=30):
+        """Waits for the pattern in what was written since the last match; returns what came before."""
+        end = time.time() + seconds
+        while True:
+            m = re.search(pattern, self.seen)
+            if m:
+                before, self.seen = self.seen[:m.start()], self.seen[m.end():]
+                return before
+            ready, _, _ = select.select([self.master], [], [], max(0, end - time.time()))
+            try:
+                data = os.read(self.master, 4096) if ready else b""
+            except OSError:
+                data = b""
+            if not data:
+                raise AssertionError(f"no {pattern!r} in {self.seen!r}")
+            self.seen += data.decode(errors="replace")
+
+    def send(self, text):
+        os.write(self.master, text.encode())
+
+    def close(self):
+        code = self.process.wait(timeout=30)
+        os.close(self.master)
+        return code
+
+
+class Chat(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.src = cls.tiny("m.gguf")
+        cls.model = cls.path("w8.gguf")
+        subprocess.run([ACCLLM, "compress", cls.src, cls.model, "--weights", "w8", "--method", "rtn"], check=True,
+                       env=cls.env, capture_output=True)
+
+    def terminal(self, *more):
+        t = Terminal([ACCLLM, "chat", self.model, "--seed", "1", *more], self.env)
+        self.addCleanup(lambda: t.process.poll() is None and t.process.kill())
+        t.expect("> ")
+        return t
+
+    def test_a_conversation_at_the_terminal(self):
+        t = self.terminal("-n", "12")
+        t.send("/help\n")
+        t.expect("/reset")
+        t.expect("> ")
+        t.send("good morning\n")
+        t.expect("good morning\r\n")
+        self.assertTrue(t.expect("> ").strip())
+        t.send("/stats\n")
+        t.expect("1 answers")
+        t.expect("position [1-9]")
+        t.expect("> ")
+        t.send("/reset\n")
+        t.expect("forgotten")
+        t.expect("> ")
+        t.send("/stats\n")
+        t.expect("position 0;")
+        t.expect("> ")
+        t.send("/nonsense\n")
+        t.expect("unknown command /nonsense")
+        t.expect("> ")
+        t.send("/exit\n")
+        self.assertEqual(t.close(), 0)
+        with open(os.path.join(self.env["XDG_STATE_HOME"], "accllm", "history"), encoding="utf-8") as f:
+            self.assertIn("good", f.read())
+
+    def test_ctrl_c_stops_the_answer_and_then_the_program(self):
+        t = self.terminal("-n", "-1", "--temp", "1")
+        # the tiny model ends its answers soon: ask until one is long enough to be stopped
+        t.send("tell me all\n")
+        t.expect("tell me all\r\n")
+        t.send("\x03")
+        t.expect(r"\(stopped\)|> ")
+        t.send("\n")
+        t.expect("> ")
+        t.send("/stats\n")
+        t.expect("1 answers")
+        t.expect("> ")
+        t.send("next\n")
+        t.expect("next\r\n")
+        t.send("\x03")
+        t.expect(r"\(stopped\)|> ")
+        time.sleep(0.5)
+        t.send("half a line\x03")
+        t.expect("Ctrl-C again")
+        t.expect("> ")
+        t.send("\x03")
+        self.assertEqual(t.close(), 0)
+
+    def test_end_of_input_ends(self):
+        t = self.terminal()
+        t.send("\x04")
+        self.assertEqual(t.close(), 0)
+
+    def test_lines_from_a_pipe(self):
+        args = ["chat", self.model, "--seed", "5", "-n", "10", "--system", "short"]
+        out, _ = self.run_it(*args, stdin=b"hello\nmore \\\nof it\n/stats\n/exit\nnot read\n")
+        self.assertTrue(out)
+        self.assertNotIn("> ", out)
+        r = self.json(*args, stdin=b"hello\nmore \\\nof it")
+        self.assertEqual([t["user"] for t in r["turns"]], ["hello", "more \nof it"])
+        said = "".join(t["assistant"] if t["assistant"].endswith("\n") else t["assistant"] + "\n" for t in r["turns"])
+        self.assertEqual(said, out)
+
+    def test_a_turn_does_not_depend_on_how_the_cache_was_filled(self):
+        first = self.json("chat", self.model, "--temp", "0", "-n", "6", stdin=b"hello\n")["turns"][0]["assistant"]
+        again = self.json("chat", self.model, "--temp", "0", "-n", "6", stdin=b"x\n/reset\nhello\n")["turns"]
+        self.assertEqual(again[1]["assistant"], first)
+
+    def test_models_without_a_template(self):
+        spm = self.tiny("spm.gguf", "spm")
+        self.fails(1, "chat", spm, says="chat template", stdin=b"hello\n")
+
+
+if __name__ == "__main__":
+    common.main()

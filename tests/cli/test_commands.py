@@ -1,0 +1,314 @@
+"""Every command on tiny random models: results, JSON keys, files, failures."""
+import json
+import os
+import resource
+import signal
+import struct
+import subprocess
+import unittest
+
+import common
+from common import ACCLLM, Case
+
+TEXT = "the quick brown fox jumps over the lazy dog. " * 60
+
+
+class WithModels(Case):
+    """m.gguf: a source checkpoint; w8.gguf: compressed from it; text.txt."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.src = cls.tiny("m.gguf")
+        cls.spm = cls.tiny("spm.gguf", "spm", "untied")
+        cls.w8 = cls.path("w8.gguf")
+        subprocess.run([ACCLLM, "compress", cls.src, cls.w8, "--weights", "w8", "--method", "rtn"], check=True,
+                       env=cls.env, capture_output=True)
+        cls.text = cls.path("text.txt")
+        with open(cls.text, "w", encoding="utf-8") as f:
+            f.write(TEXT)
+
+
+class Compress(WithModels):
+    def test_result_and_report(self):
+        for weights in ("w2s", "w4", "w8", "f16"):
+            out = self.path(f"out-{weights}.gguf")
+            r = self.json("compress", self.src, out, "--weights", weights, "--method", "rtn")
+            self.assertEqual(r["output"], out)
+            self.assertGreater(r["seconds"], 0)
+            self.assertGreater(r["peak_rss_bytes"], 1e6)
+            self.assertGreater(r["bits_per_weight"], 1.7)
+            shown = self.json("inspect", out, "--verify")
+            self.assertAlmostEqual(shown["bits_per_weight"], r["bits_per_weight"], 6)
+            self.assertTrue(shown["verified"])
+            self.assertTrue(os.path.exists(out + ".report.json"))
+            self.assertFalse(os.path.exists(out + ".work"))
+
+    def test_obs_with_a_calibration_text(self):
+        out = self.path("obs.gguf")
+        _, err = self.run_it("compress", self.src, out, "--weights", "w4", "--calib", self.text, "--calib-tokens",
+                             "512")
+        self.assertIn("100%", err)
+        self.json("inspect", out, "--verify")
+
+    def test_bad_source_and_places_that_cannot_be_written(self):
+        out = self.path("never.gguf")
+        self.fails(1, "compress", self.path("absent"), out, says="absent")
+        self.fails(1, "compress", self.text, out, says="text.txt")
+        self.fails(1, "compress", self.src, "/proc/never.gguf", says="/proc/never.gguf")
+        self.fails(1, "compress", self.src, self.text + "/x.gguf", says="text.txt")
+        self.fails(1, "compress", self.src, out, "--calib", self.path("absent.txt"), says="absent.txt")
+        self.assertFalse(os.path.exists(out))
+
+    def test_a_full_disk_leaves_no_file(self):
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+
+        out = self.path("full.gguf")
+        r = subprocess.run([ACCLLM, "compress", self.src, out, "--weights", "w8", "--method", "rtn"],
+                           capture_output=True, env=self.env, preexec_fn=limit, timeout=120)
+        self.assertEqual(r.returncode, 1, r.stderr)
+        self.assertIn(b"File too large", r.stderr)
+        self.assertFalse(os.path.exists(out))
+
+
+class Inspect(WithModels):
+    def test_json(self):
+        for path, version in ((self.src, 0), (self.w8, 1)):
+            r = self.json("inspect", path)
+            for key in ("bits_per_weight", "bits_per_weight_total", "linear_bytes", "head_bytes", "file_bytes"):
+                self.assertGreater(r[key], 0, key)
+            self.assertEqual(r["format_version"], version)
+            self.assertEqual(r["file_bytes"], os.path.getsize(path))
+            self.assertEqual(r["n_layers"], 2)
+            self.assertEqual(set(r["tensors"][0]), {"name", "format", "rows", "cols", "bytes", "group"})
+
+    def test_table(self):
+        out, _ = self.run_it("inspect", "-m", self.w8)
+        self.assertRegex(out, r"blk\.\*\.attn_q\S*\s+w8")
+        self.assertIn("bits per weight", out)
+
+    def test_damaged_files(self):
+        data = open(self.w8, "rb").read()
+        bad = self.path("bad.gguf")
+        for damaged in (b"", b"GGUF", data[:100], data[:len(data) // 2], data[:-1], os.urandom(5000),
+                        data[:4] + struct.pack("<IQQ", 3, 2**63, 2**62) + data[24:]):
+            with open(bad, "wb") as f:
+                f.write(damaged)
+            for args in (["inspect", bad], ["run", bad, "-p", "a"], ["tokenize", bad, "-p", "a"],
+                         ["export", bad, self.path("x.gguf")], ["compress", bad, self.path("x.gguf")],
+                         ["eval", "ppl", bad, "--text", self.text], ["bench", bad]):
+                self.fails(1, *args, says="bad.gguf")
+        for path in (self.dir, self.path("absent")):
+            self.fails(1, "inspect", path, says=path)
+
+
+class Tokenize(WithModels):
+    def test_ids_come_back(self):
+        ids = self.json("tokenize", self.src, "-p", "hello")["ids"]
+        self.assertGreater(len(ids), 0)
+        self.assertEqual(self.json("tokenize", self.src, "-f", "-", stdin=b"hello")["ids"], ids)
+        self.assertEqual(self.json("tokenize", "-m", self.w8, "-p", "hello")["ids"], ids)
+        self.assertEqual(self.json("tokenize", self.src, "-p", "hello", "--bos")["ids"], [1] + ids)
+        self.assertEqual(self.json("tokenize", self.src, "-p", "")["ids"], [])
+        self.assertEqual(self.json("tokenize", self.src, "-p", "<|im_end|>", "--special")["ids"], [2])
+        self.assertGreater(len(self.json("tokenize", self.src, "-p", "<|im_end|>")["ids"]), 1)
+
+    def test_table_and_any_bytes(self):
+        out, err = self.run_it("tokenize", self.src, "-p", "a\n'é")
+        self.assertIn("\\n", out)
+        self.assertIn("tokens", err)
+        self.assertEqual(len(self.json("tokenize", self.src, "-f", "-", stdin=b"\xff\x00\xfe")["ids"]), 3)
+
+
+class Run(WithModels):
+    def test_json_and_replay(self):
+        for model in (self.src, self.w8):
+            args = ["run", model, "-p", "hello", "-n", "20", "--seed", "7", "--ignore-eos", "--temp", "1"]
+            a, b = self.json(*args), self.json(*args)
+            for key in ("text", "ids", "trace_hash", "finish_reason", "seed", "prompt_tokens"):
+                self.assertEqual(a[key], b[key], key)
+            self.assertEqual(len(a["ids"]), 20)
+            self.assertEqual(a["finish_reason"], "length")
+            self.assertEqual(a["seed"], 7)
+            self.assertGreater(a["decode_tok_s"], 0)
+            self.assertGreater(a["prefill_tok_s"], 0)
+            self.assertGreater(a["peak_rss_bytes"], 1e6)
+            plain, err = self.run_it(*args)
+            self.assertEqual(plain.rstrip("\n"), a["text"].rstrip("\n"))
+            self.assertIn("20 tokens", err)
+            self.assertNotEqual(self.json(*args[:-4], "8", *args[-3:])["ids"], a["ids"])
+
+    def test_the_contract_does_not_depend_on_threads_isa_or_chunk(self):
+        args = ["run", self.w8, "-p", TEXT[:300], "-n", "30", "--seed", "1", "--window", "64", "--temp", "1"]
+        first = self.json(*args)
+        self.assertRegex(first["trace_hash"], "^[0-9a-f]{16}$")
+        for more in (["-t", "1"], ["-t", "3"], ["--isa", "scalar"], ["--chunk", "7"], ["--no-mmap"]):
+            other = self.json(*args, *more)
+            self.assertEqual((other["trace_hash"], other["ids"]), (first["trace_hash"], first["ids"]), more)
+
+    def test_greedy_needs_no_seed(self):
+        args = ["run", self.w8, "-p", "abc", "-n", "16", "--temp", "0"]
+        self.assertEqual(self.json(*args)["ids"], self.json(*args)["ids"])
+
+    def test_prompts(self):
+        with open(self.path("p.txt"), "w", encoding="utf-8") as f:
+            f.write("hello")
+        rest = ["-n", "4", "--seed", "1", "--ignore-eos"]
+        a = self.json("run", self.w8, "-p", "hello", *rest)["ids"]
+        self.assertEqual(self.json("run", "-m", self.w8, "-f", self.path("p.txt"), *rest)["ids"], a)
+        self.assertEqual(self.json("run", self.w8, "-f", "-", *rest, stdin=b"hello")["ids"], a)
+        self.assertEqual(self.json("run", self.w8, "-p", "", *rest)["prompt_tokens"], 1)
+        self.assertEqual(self.json("run", self.w8, "-p", "hello", "-n", "0")["ids"], [])
+        self.fails(1, "run", self.w8, "-f", self.path("absent"), says="absent: No such file")
+        self.fails(1, "run", self.w8, "-f", self.dir, says="directory")
+
+    def test_spm_model(self):
+        r = self.json("run", self.spm, "-p", "hello", "-n", "8", "--seed", "1", "--ignore-eos")
+        self.assertEqual(len(r["ids"]), 8)
+        self.fails(1, "run", self.spm, "--chat", "-p", "hi", says="template")
+
+    def test_chat_template_and_pinned_system(self):
+        rest = ["-n", "4", "--seed", "1", "--ignore-eos"]
+        plain = self.json("run", self.w8, "-p", "hi", *rest)
+        chat = self.json("run", self.w8, "--chat", "-p", "hi", *rest)
+        self.assertGreater(chat["prompt_tokens"], plain["prompt_tokens"])
+        system = self.json("run", self.w8, "--chat", "--system", "be brief", "--pin-system", "-p", "hi", *rest)
+        self.assertGreater(system["prompt_tokens"], chat["prompt_tokens"])
+
+    def test_stop_texts(self):
+        args = ["run", self.w8, "-p", "hello", "-n", "60", "--seed", "3", "--temp", "1", "--ignore-eos"]
+        text = self.json(*args)["text"]
+        self.assertGreater(len(text), 40)
+        stop = text[20:23]
+        cut = text[:text.index(stop)]
+        r = self.json(*args, "--stop", "never there", "--stop", stop)
+        self.assertEqual((r["text"], r["finish_reason"]), (cut, "stop"))
+        out, _ = self.run_it(*args, "--stop", stop)
+        self.assertEqual(out.rstrip("\n"), cut.rstrip("\n"))
+
+    def test_logits_and_trace_files(self):
+        logits, trace = self.path("logits"), self.path("trace")
+        args = ["run", self.w8, "-p", "hello", "-n", "5", "--seed", "1", "--temp", "0", "--ignore-eos"]
+        r = self.json(*args, "--logits", logits, "--trace", trace)
+        n_vocab = self.json("inspect", self.w8)["n_vocab"]
+        data = open(logits, "rb").read()
+        rows = r["prompt_tokens"] + 5
+        self.assertEqual(len(data), rows * n_vocab * 4)
+        row = struct.unpack(f"<{n_vocab}f", data[(r["prompt_tokens"] - 1) * n_vocab * 4:][:n_vocab * 4])
+        self.assertEqual(row.index(max(row)), r["ids"][0])
+        lines = [line.split() for line in open(trace, encoding="ascii")]
+        self.assertEqual([int(line[1]) for line in lines[1:]], r["ids"])
+        self.assertEqual(lines[-1][2], r["trace_hash"])
+        self.assertEqual(int(lines[-1][0]), rows - 1)
+
+    def test_outputs_that_cannot_be_written(self):
+        args = ["run", self.w8, "-p", "hello", "-n", "40", "--ignore-eos"]
+        self.fails(1, *args, "--logits", self.path("no/such"), says="no/such")
+        if os.path.exists("/dev/full"):
+            _, err = self.run_it(*args, "--logits", "/dev/full", expect=1)
+            self.assertIn("No space left", err)
+            for more in ([], ["--json"]):
+                with open("/dev/full", "wb") as full:
+                    r = subprocess.run([ACCLLM, *args, *more], stdout=full, stderr=subprocess.PIPE, env=self.env,
+                                       timeout=60)
+                self.assertEqual(r.returncode, 1)
+                self.assertIn(b"standard output: No space left", r.stderr)
+
+    def test_attention_options(self):
+        args = ["run", self.w8, "-p", TEXT[:200], "-n", "4", "--seed", "1"]
+        _, err = self.run_it(*args, "--window", "16", "--sinks", "0")
+        self.assertIn("note: the prompt has", err)
+        self.json(*args, "--full-attention")
+        self.json(*args, "--kv", "8")
+        out, err = self.run_it(*args, "--window", "5000", expect=2)
+        self.assertEqual(out, "")
+        self.json(*args, "--window", "5000", "--force")
+        r = self.json("run", self.w8, "-p", TEXT[:100], "-n", "2000", "--full-attention", "--ignore-eos")
+        self.assertEqual(r["finish_reason"], "length")
+        self.assertLess(len(r["ids"]), 2000)
+
+    def test_float_and_contract(self):
+        self.json("run", self.w8, "-p", "a", "-n", "2", "--numerics", "float")
+        _, err = self.run_it("run", self.src, "-p", "a", "--numerics", "contract", expect=1)
+        self.assertIn("accllm: ", err)
+
+
+class Eval(WithModels):
+    def test_perplexity(self):
+        r = self.json("eval", "ppl", self.w8, "--text", self.text, "--ctx", "128")
+        for key in ("ppl", "nll", "nats_per_byte", "tokens", "bits_per_weight"):
+            self.assertGreater(r[key], 0, key)
+        out, err = self.run_it("eval", "ppl", self.w8, "--text", self.text, "--ctx", "128")
+        self.assertIn(f"perplexity {r['ppl']:.4f}", out)
+        self.assertIn("100%", err)
+        same = self.json("eval", "ppl", self.w8, "--text", "-", "--ctx", "128", stdin=TEXT.encode())
+        self.assertEqual(same["nll"], r["nll"])
+
+    def test_stream_has_buckets(self):
+        r = self.json("eval", "ppl", self.w8, "--text", self.text, "--stream", "--window", "64", "--bucket", "100")
+        self.assertGreater(len(r["buckets"]), 2)
+        self.assertEqual(r["buckets"][0]["from"], 0)
+        self.assertGreater(r["buckets"][0]["ppl"], 1)
+        for a, b in zip(r["buckets"], r["buckets"][1:]):
+            self.assertEqual(a["to"], b["from"])
+
+    def test_divergence(self):
+        r = self.json("eval", "kl", self.w8, "--ref", self.src, "--text", self.text, "--ctx", "128", "--max-tokens",
+                      "500")
+        self.assertGreater(r["kl_mean"], 0)
+        self.assertLess(r["kl_mean"], 0.5)
+        self.assertGreater(r["top1_agreement"], 0.5)
+        self.assertGreater(r["tokens"], 100)
+        zero = self.json("eval", "kl", self.src, "--ref", self.src, "--text", self.text, "--ctx", "128",
+                         "--max-tokens", "300", "--full-attention")
+        self.assertLess(abs(zero["kl_mean"]), 1e-6)
+        self.assertEqual(zero["top1_agreement"], 1)
+
+    def test_failures(self):
+        self.fails(1, "eval", "ppl", self.w8, "--text", self.path("absent"), says="absent")
+        _, err = self.run_it("eval", "ppl", self.w8, "--text", "-", expect=1, stdin=b"")
+        self.assertIn("accllm: ", err)
+        other = self.tiny("other.gguf", "vocab=290")
+        _, err = self.run_it("eval", "kl", self.w8, "--ref", other, "--text", self.text, expect=1)
+        self.assertIn("accllm: ", err)
+
+
+class Bench(WithModels):
+    KEYS = {"decode_tok_s", "decode_tok_s_min", "decode_tok_s_max", "prefill_tok_s", "weight_bytes_per_token",
+            "lm_head_bytes", "kv_bytes_per_token", "decode_gb_s", "stream_gb_s", "roofline_ratio", "threads", "isa",
+            "reps", "batch", "depth", "peak_rss_bytes", "shape"}
+
+    def test_json(self):
+        r = self.json("bench", self.w8, "-p", "16", "-n", "8", "-r", "2", "-d", "1000")
+        self.assertLessEqual(self.KEYS, set(r))
+        self.assertIsNone(r["roofline_ratio"])
+        self.assertEqual((r["reps"], r["depth"], r["batch"]), (2, 1000, 1))
+        self.assertGreater(r["decode_tok_s"], 0)
+        self.assertLessEqual(r["decode_tok_s_min"], r["decode_tok_s_max"])
+
+    def test_table(self):
+        out, _ = self.run_it("bench", self.w8, "-p", "16", "-n", "8", "-r", "1")
+        for word in ("prefill", "decode", "bandwidth", "token/s", "GB/s"):
+            self.assertIn(word, out)
+
+
+class Export(WithModels):
+    def test_plain_file_says_the_same(self):
+        for kind in ("f32", "f16"):
+            out = self.path(f"plain-{kind}.gguf")
+            r = self.json("export", self.w8, out, "--type", kind)
+            self.assertEqual(r["output"], out)
+            shown = self.json("inspect", out)
+            self.assertEqual((shown["format_version"], shown["architecture"]), (0, "llama"))
+            r = self.json("eval", "kl", out, "--ref", self.src, "--text", self.text, "--ctx", "64", "--max-tokens",
+                          "200", "--full-attention")
+            self.assertLess(r["kl_mean"], 0.1)
+
+    def test_places_that_cannot_be_written(self):
+        self.fails(1, "export", self.w8, "/proc/never.gguf", says="/proc/never.gguf")
+
+
+if __name__ == "__main__":
+    common.main()
