@@ -3,10 +3,10 @@
  * generator keyed by (seed, position), so that a run can be resumed or replayed.
  *
  * The steps, in this order: repetition penalty (positive logits are divided, others multiplied; once per token), top-k,
- * top-p and min-p over the softmax at temperature 1, then temperature over what is left. A weight is e^x relative to the
- * largest logit, rounded to a multiple of 2^-34: sums of them are exact in double, so they need no order and the result
- * does not depend on how far the logits were sorted. top-p keeps the fewest tokens that reach p of the mass that top-k
- * left; min-p keeps those of at least p times the largest probability. The most likely token always stays.
+ * top-p and min-p over the softmax at temperature 1, then temperature over what is left. A weight is e^x relative to
+ * the largest logit, rounded to a multiple of 2^-34: sums of them are exact in double, so they need no order and the
+ * result does not depend on how far the logits were sorted. top-p keeps the fewest tokens that reach p of the mass that
+ * top-k left; min-p keeps those of at least p times the largest probability. The most likely token always stays.
  *
  * A logit that is NaN counts as minus infinity, which is never drawn while another is there; if all are, id 0 is drawn.
  * Plus infinity is drawn at once, the lowest id first. Vocabularies go up to 524,288 tokens.
