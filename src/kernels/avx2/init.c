@@ -3,5 +3,6 @@
 
 void acc_kernels_init_avx2(acc_kernels *k)
 {
+    acc_kernels_init_avx2_linear(k);
     k->name = "avx2";
 }

@@ -1,0 +1,168 @@
+/*
+ * Decode for one token: all three formats stream their weights once, so the memory bus is the limit; software prefetch
+ * runs ahead of the reads.
+ */
+#include "kernels/avx2/linear.h"
+
+#define AHEAD_BYTES 4096 /* prefetch distance of the repacked stream */
+
+/* ---- W2S: two byte look-ups per pick, one for the activation, one for the value ---- */
+
+/* Per quad 16 bytes: a[i / 4] + 128, so that a pick's nibble finds its activation as an unsigned byte. */
+static void w2s_table(const int8_t *a, size_t n, uint8_t *table)
+{
+    const __m128i flip = _mm_set1_epi8(-128);
+    const __m128i spread = _mm_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    for (size_t i = 0; i < n; i += 16, table += 64) {
+        const __m128i x = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(a + i)), flip);
+        for (int q = 0; q < 4; q++)
+            _mm_store_si128((__m128i *)(table + 16 * q),
+                            _mm_shuffle_epi8(x, _mm_add_epi8(spread, _mm_set1_epi8((char)(4 * q)))));
+    }
+}
+
+/* Adds s * m of 16 rows (words in the order of avx2/linear.h) to rows 0..7 and 8..15. */
+static inline void add_scaled(__m256i s, const uint8_t *m, __m256i *first, __m256i *second)
+{
+    const __m256i scale = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)m));
+    const __m256i lo = _mm256_mullo_epi16(s, scale), hi = _mm256_mulhi_epi16(s, scale);
+    *first = _mm256_add_epi32(*first, _mm256_unpacklo_epi16(lo, hi));
+    *second = _mm256_add_epi32(*second, _mm256_unpackhi_epi16(lo, hi));
+}
+
+/*
+ * 32 rows. A pick adds (a + 128) * w; the sum of the w, kept in bytes (at most 32 quads * 3 or 16 * 5), times 128 is
+ * taken off at the group's end. All modulo 2^16, where the group's sum fits.
+ */
+static inline const uint8_t *w2s_rows32(const uint8_t *p, const uint8_t *table, uint32_t groups, uint32_t quads,
+                                        __m256i values, int32_t *isum)
+{
+    const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi8(1);
+    __m256i y0 = _mm256_setzero_si256(), y1 = y0, y2 = y0, y3 = y0;
+    for (uint32_t g = 0; g < groups; g++) {
+        __m256i s0 = _mm256_setzero_si256(), s1 = s0, w0 = s0, w1 = s0;
+#pragma GCC unroll 4
+        for (uint32_t q = 0; q < quads; q++, p += 32, table += 16) {
+            if (q % 2 == 0) _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T0);
+            const __m256i x = acc_load256(p), t = _mm256_broadcastsi128_si256(*(const __m128i *)(const void *)table);
+            const __m256i n0 = _mm256_and_si256(x, mask), n1 = _mm256_and_si256(_mm256_srli_epi16(x, 4), mask);
+            const __m256i v0 = _mm256_shuffle_epi8(values, n0), v1 = _mm256_shuffle_epi8(values, n1);
+            s0 = _mm256_add_epi16(s0, _mm256_maddubs_epi16(_mm256_shuffle_epi8(t, n0), v0));
+            s1 = _mm256_add_epi16(s1, _mm256_maddubs_epi16(_mm256_shuffle_epi8(t, n1), v1));
+            w0 = _mm256_add_epi8(w0, v0);
+            w1 = _mm256_add_epi8(w1, v1);
+        }
+        s0 = _mm256_sub_epi16(s0, _mm256_slli_epi16(_mm256_maddubs_epi16(ones, w0), 7));
+        s1 = _mm256_sub_epi16(s1, _mm256_slli_epi16(_mm256_maddubs_epi16(ones, w1), 7));
+        add_scaled(s0, p, &y0, &y1);
+        add_scaled(s1, p + 16, &y2, &y3);
+        p += 32;
+    }
+    acc_store256(isum, y0);
+    acc_store256(isum + 8, y1);
+    acc_store256(isum + 16, y2);
+    acc_store256(isum + 24, y3);
+    return p;
+}
+
+void acc_avx2_w2s_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    uint8_t *table = scratch;
+    w2s_table(a, (size_t)w->col_groups * w->group, table);
+    const __m256i values = acc_nibble_values(w);
+    const uint8_t *p = acc_nibble_block(w, 2 * rb0);
+    for (uint32_t b = 2 * rb0; b < 2 * rb1; b++, isum += ACC_NIBBLE_ROWS) {
+        if (w->group == 128)
+            p = w2s_rows32(p, table, w->col_groups, 32, values, isum);
+        else
+            p = w2s_rows32(p, table, w->col_groups, w->group / 4, values, isum);
+    }
+}
+
+/* ---- W4: the nibble code + 8 is the unsigned operand, 8 * sum(a) is taken off per group ---- */
+
+static int32_t sum_of(const int8_t *a, uint32_t n)
+{
+    int32_t s = 0;
+    for (uint32_t i = 0; i < n; i++) s += a[i];
+    return s;
+}
+
+/* Up to 8 quads: pairs of columns fit 16 bits (8 * 2 * 15 * 127), folded into 32 bits. s[2 l + j] are rows 16 l + 8 j
+ * on (low nibbles), s[4 + 2 l + j] the rows 32 further. */
+static inline void w4_fold(const uint8_t *p, const char *ahead, const int8_t *a, __m256i s[8])
+{
+    const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    __m256i t[8];
+    for (int i = 0; i < 8; i++) t[i] = _mm256_setzero_si256();
+    for (uint32_t q = 0; q < 8; q++, p += ACC_W4_QUAD_BYTES, ahead += ACC_W4_QUAD_BYTES) {
+        int32_t four;
+        memcpy(&four, a + 4 * q, 4);
+        const __m256i v = _mm256_set1_epi32(four);
+        _mm_prefetch(ahead, _MM_HINT_T0);
+        _mm_prefetch(ahead + 64, _MM_HINT_T0);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            const __m256i x = acc_load256(p + 32 * i);
+            const __m256i lo = _mm256_and_si256(x, mask), hi = _mm256_and_si256(_mm256_srli_epi16(x, 4), mask);
+            t[i] = _mm256_add_epi16(t[i], _mm256_maddubs_epi16(lo, v));
+            t[4 + i] = _mm256_add_epi16(t[4 + i], _mm256_maddubs_epi16(hi, v));
+        }
+    }
+    for (int i = 0; i < 8; i++) s[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(t[i], ones));
+}
+
+void acc_avx2_w4_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    (void)scratch;
+    const size_t bytes = acc_weight_tile_bytes(w);
+    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
+    for (uint32_t cg = 0; cg < w->col_groups; cg++, a += w->group) {
+        const __m256i start = _mm256_set1_epi32(-8 * sum_of(a, w->group));
+        int32_t *y = isum;
+        for (uint32_t rb = rb0; rb < rb1; rb++, y += ACC_TILE_ROWS) {
+            const uint8_t *p = acc_weight_tile(w, bytes, cg, rb);
+            const char *ahead = (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, 2);
+            __m256i s[8];
+            for (int i = 0; i < 8; i++) s[i] = start;
+            for (uint32_t k = 0; k < w->group; k += 32, p += 8 * ACC_W4_QUAD_BYTES, ahead += 8 * ACC_W4_QUAD_BYTES)
+                w4_fold(p, ahead, a + k, s);
+            for (int i = 0; i < 8; i++) {
+                const __m256i m = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8 * i)));
+                acc_store256(y + 8 * i, _mm256_add_epi32(acc_load256(y + 8 * i), _mm256_mullo_epi32(s[i], m)));
+            }
+        }
+    }
+}
+
+/* ---- W8: |w| is the unsigned operand and the activation takes w's sign; a pair is at most 2 * 128 * 127 ---- */
+
+void acc_avx2_w8_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    (void)scratch;
+    const size_t bytes = acc_weight_tile_bytes(w);
+    const __m256i ones = _mm256_set1_epi16(1);
+    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
+    for (uint32_t cg = 0; cg < w->col_groups; cg++, a += w->group) {
+        int32_t *y = isum;
+        for (uint32_t rb = rb0; rb < rb1; rb++, y += ACC_TILE_ROWS) {
+            const uint8_t *p = acc_weight_tile(w, bytes, cg, rb);
+            const char *ahead = (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, 1);
+            __m256i s[8];
+            for (int i = 0; i < 8; i++) s[i] = acc_load256(y + 8 * i);
+            for (uint32_t k = 0; k < w->group; k += 4, p += ACC_W8_QUAD_BYTES, ahead += ACC_W8_QUAD_BYTES) {
+                int32_t four;
+                memcpy(&four, a + k, 4);
+                const __m256i v = _mm256_set1_epi32(four);
+#pragma GCC unroll 8
+                for (int i = 0; i < 8; i++) {
+                    if (i % 2 == 0) _mm_prefetch(ahead + 32 * i, _MM_HINT_T0);
+                    const __m256i x = acc_load256(p + 32 * i);
+                    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(v, x));
+                    s[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(pairs, ones));
+                }
+            }
+            for (int i = 0; i < 8; i++) acc_store256(y + 8 * i, s[i]);
+        }
+    }
+}
