@@ -2,8 +2,8 @@
  * Softmax attention of the float reference over a window and sinks (Xiao et al. 2023, StreamingLLM): per KV head and
  * block of queries one matrix of scores by sgemm, masked softmax by rows, one product with the values.
  */
-#include <cblas.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "reference/internal.h"
@@ -62,6 +62,7 @@ typedef struct attend_job {
     float *out;
     float *const *scratch;
     uint32_t block;
+    atomic_uint next;
 } attend_job;
 
 /* The work of one KV head and one block of queries. Rows are (query head of the group, query). */
@@ -177,10 +178,13 @@ static void attend_tile(const attend_job *j, const tile *t)
 
 static void attend_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
-    const attend_job *j = ctx;
+    (void)n_workers;
+    attend_job *j = ctx;
     uint32_t items = (j->span->n + j->block - 1) / j->block * j->hp->n_kv_heads;
-    for (uint32_t item = worker; item < items; item += n_workers) {
+    for (;;) {
         tile t;
+        uint32_t item = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
+        if (item >= items) return;
         plan_tile(j, worker, item, &t);
         attend_tile(j, &t);
     }
@@ -189,6 +193,6 @@ static void attend_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 void acc_ref_attend(accllm_runtime *rt, const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span,
                     const float *q, float *out, float *const *scratch, uint32_t block)
 {
-    attend_job j = {kv, hp, span, q, out, scratch, block};
+    attend_job j = {kv, hp, span, q, out, scratch, block, 0};
     acc_pool_run(rt->pool, attend_worker, &j);
 }

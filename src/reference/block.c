@@ -1,5 +1,4 @@
 /* One transformer block of the float reference and its scratch; whole sequences for calibration. */
-#include <cblas.h>
 #include <string.h>
 
 #include "reference/internal.h"
@@ -110,14 +109,13 @@ static bool attention_half(accllm_runtime *rt, const acc_hparams *hp, const acc_
     }
     if (!ok) return false;
     if (tap) tap(user, ACC_T_ATTN_Q, w->norm, n, hp->n_embd);
-    acc_ref_linear(l->q, l->q_bias, w->norm, w->q, n, q, hp->n_embd, false);
-    acc_ref_linear(l->k, l->k_bias, w->norm, w->k, n, k, hp->n_embd, false);
-    acc_ref_linear(l->v, l->v_bias, w->norm, w->v, n, k, hp->n_embd, false);
+    const acc_ref_matrix qkv[] = {{l->q, l->q_bias, w->q, q}, {l->k, l->k_bias, w->k, k}, {l->v, l->v_bias, w->v, k}};
+    acc_ref_linear(rt, qkv, 3, w->norm, n, hp->n_embd, false);
     if (tap) tap(user, ACC_T_ATTN_K, w->k, n, k);
     acc_ref_kv_put(kv, hp, span, w->k, w->v);
     acc_ref_attend(rt, kv, hp, span, w->q, w->att, w->scratch, w->block);
     if (tap) tap(user, ACC_T_ATTN_OUT, w->att, n, q);
-    acc_ref_linear(l->o, NULL, w->att, x, n, hp->n_embd, q, true);
+    acc_ref_linear(rt, &(acc_ref_matrix){l->o, NULL, x, hp->n_embd}, 1, w->att, n, q, true);
     return true;
 }
 
@@ -132,11 +130,11 @@ bool acc_ref_block(accllm_runtime *rt, const acc_hparams *hp, const acc_ref_laye
     }
     if (!ok) return false;
     if (tap) tap(user, ACC_T_FFN_GATE, w->norm, n, hp->n_embd);
-    acc_ref_linear(l->gate, NULL, w->norm, w->gate, n, hp->n_ff, hp->n_embd, false);
-    acc_ref_linear(l->up, NULL, w->norm, w->up, n, hp->n_ff, hp->n_embd, false);
-    acc_ref_silu_mul(w->gate, w->up, (size_t)n * hp->n_ff);
+    const acc_ref_matrix wide[] = {{l->gate, NULL, w->gate, hp->n_ff}, {l->up, NULL, w->up, hp->n_ff}};
+    acc_ref_linear(rt, wide, 2, w->norm, n, hp->n_embd, false);
+    acc_ref_silu_mul(rt, w->gate, w->up, (size_t)n * hp->n_ff);
     if (tap) tap(user, ACC_T_FFN_DOWN, w->gate, n, hp->n_ff);
-    acc_ref_linear(l->down, NULL, w->gate, x, n, hp->n_embd, hp->n_ff, true);
+    acc_ref_linear(rt, &(acc_ref_matrix){l->down, NULL, x, hp->n_embd}, 1, w->gate, n, hp->n_ff, true);
     return true;
 }
 
@@ -148,7 +146,7 @@ accllm_status acc_ref_layer_forward(accllm_runtime *rt, const acc_hparams *hp, c
         return acc_fail(err, ACCLLM_E_ARG, "%u tokens (at most %u) with a window of %u", n_tokens, work->max_tokens,
                         att->window);
     ACC_TRY(acc_check_abort(rt, err));
-    openblas_set_num_threads((int)acc_pool_size(rt->pool));
+    acc_ref_blas_single();
     ACC_TRY(acc_ref_work_reserve(work, acc_pool_size(rt->pool), err));
     acc_ref_kv kv = {work->seq_k,      work->seq_v,      work->seq_k, work->seq_v,
                      work->max_tokens, work->max_tokens, att->sinks,  att->window};

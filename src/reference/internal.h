@@ -2,6 +2,8 @@
 #ifndef ACC_REFERENCE_INTERNAL_H
 #define ACC_REFERENCE_INTERNAL_H
 
+#include <cblas.h>
+
 #include "core/memory.h"
 #include "reference/reference.h"
 
@@ -9,14 +11,22 @@
 
 /* RMSNorm (Zhang and Sennrich 2019): y = x / sqrt(mean(x^2) + eps) * g. False: x holds a NaN or an infinity. */
 bool acc_ref_norm(const float *x, const float *g, uint32_t n, float eps, float *y);
-/* y [n][rows] = x [n][cols] w^T + bias (NULL: none), or added to y. w [rows][cols]. */
-void acc_ref_linear(const float *w, const float *bias, const float *x, float *y, uint32_t n, uint32_t rows,
+/* y [n][rows] = x [n][cols] w^T + bias (NULL: none), w [rows][cols]. */
+typedef struct acc_ref_matrix {
+    const float *w, *bias;
+    float *y;
+    uint32_t rows;
+} acc_ref_matrix;
+/* Several matrices over the same x; add: to what is in y (then without biases). The work is cut into rows of the
+ * matrices, each piece one single-threaded BLAS call: OpenBLAS's own threads spin while they wait, which costs more
+ * than they gain on a busy machine. */
+void acc_ref_linear(accllm_runtime *rt, const acc_ref_matrix *m, uint32_t n_matrices, const float *x, uint32_t n,
                     uint32_t cols, bool add);
 /* x = exp(x - max) for x <= max; returns the sum. Relative error about 1e-7. */
 float acc_ref_exp_row(float *x, uint32_t n, float max);
 float acc_ref_max(const float *x, uint32_t n, float start);
 /* gate = gate * sigmoid(gate) * up. */
-void acc_ref_silu_mul(float *gate, const float *up, size_t n);
+void acc_ref_silu_mul(accllm_runtime *rt, float *gate, const float *up, size_t n);
 /* cos and sin of one position, [head_dim / 2] each. */
 void acc_ref_angles(const acc_hparams *hp, uint64_t position, float *cos, float *sin);
 /* y = x rotated, half-split pairs; y may be x. */
@@ -55,6 +65,12 @@ void acc_ref_attend(accllm_runtime *rt, const acc_ref_kv *kv, const acc_hparams 
                     const float *q, float *out, float *const *scratch, uint32_t block);
 
 /* ---- block.c ---- */
+
+/* Every product of the reference is one thread's: called before work, since the number is the whole process's. */
+static inline void acc_ref_blas_single(void)
+{
+    openblas_set_num_threads(1);
+}
 
 struct acc_ref_work {
     acc_hparams hp;

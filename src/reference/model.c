@@ -1,6 +1,4 @@
 /* Float weights read from a source: one layer, or a whole model. */
-#include <cblas.h>
-
 #include "reference/internal.h"
 
 /* *out stays NULL when the source lacks an optional tensor. */
@@ -81,7 +79,6 @@ accllm_status acc_ref_model_create(acc_ref_model **out, accllm_runtime *rt, cons
     if (!m) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: float model");
     m->rt = rt;
     m->hp = *hp;
-    openblas_set_num_threads((int)acc_pool_size(rt->pool));
     accllm_status s = load(m, src, err);
     if (s != ACCLLM_OK)
         acc_ref_model_free(&m);

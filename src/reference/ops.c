@@ -1,6 +1,7 @@
 /* Row operations of the float reference. Vectors of four floats are native on every CPU that we build for. */
 #include <cblas.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "reference/internal.h"
@@ -84,14 +85,28 @@ float acc_ref_exp_row(float *x, uint32_t n, float max)
     return s;
 }
 
-void acc_ref_silu_mul(float *gate, const float *up, size_t n)
+typedef struct silu_job {
+    float *gate;
+    const float *up;
+    size_t n;
+} silu_job;
+
+static void silu_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        f4 g = load4(gate + i);
-        store4(gate + i, g / (all4(1) + exp4(-g)) * load4(up + i));
+    silu_job *j = ctx;
+    size_t share = acc_round_up((j->n + n_workers - 1) / n_workers, 4), i = share * worker, end = i + share;
+    if (end > j->n) end = j->n;
+    for (; i + 4 <= end; i += 4) {
+        f4 g = load4(j->gate + i);
+        store4(j->gate + i, g / (all4(1) + exp4(-g)) * load4(j->up + i));
     }
-    for (; i < n; i++) gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+    for (; i < end; i++) j->gate[i] = j->gate[i] / (1.0f + expf(-j->gate[i])) * j->up[i];
+}
+
+void acc_ref_silu_mul(accllm_runtime *rt, float *gate, const float *up, size_t n)
+{
+    silu_job j = {gate, up, n};
+    acc_pool_run(rt->pool, silu_worker, &j);
 }
 
 bool acc_ref_norm(const float *x, const float *g, uint32_t n, float eps, float *y)
@@ -107,19 +122,56 @@ bool acc_ref_norm(const float *x, const float *g, uint32_t n, float eps, float *
     return isfinite(sum);
 }
 
-void acc_ref_linear(const float *w, const float *bias, const float *x, float *y, uint32_t n, uint32_t rows,
+typedef struct linear_job {
+    const acc_ref_matrix *m;
+    uint32_t n_matrices, n, cols;
+    const float *x;
+    bool add;
+    uint32_t piece; /* rows per item */
+    atomic_uint next;
+} linear_job;
+
+static void linear_rows(const linear_job *j, const acc_ref_matrix *m, uint32_t r0, uint32_t rows)
+{
+    const float *w = m->w + (size_t)r0 * j->cols;
+    float *y = m->y + r0, beta = j->add ? 1.0f : 0.0f;
+    blasint cols = (blasint)j->cols;
+    if (j->n == 1)
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, (blasint)rows, cols, 1.0f, w, cols, j->x, 1, beta, y, 1);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)j->n, (blasint)rows, cols, 1.0f, j->x, cols, w,
+                    cols, beta, y, (blasint)m->rows);
+    if (!m->bias) return;
+    for (uint32_t t = 0; t < j->n; t++)
+        for (uint32_t r = 0; r < rows; r++) y[(size_t)t * m->rows + r] += m->bias[r0 + r];
+}
+
+static void linear_worker(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    (void)worker;
+    (void)n_workers;
+    linear_job *j = ctx;
+    for (;;) {
+        uint32_t item = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed), i = 0;
+        for (; i < j->n_matrices; i++) {
+            uint32_t items = (j->m[i].rows + j->piece - 1) / j->piece;
+            if (item < items) break;
+            item -= items;
+        }
+        if (i == j->n_matrices) return;
+        uint32_t r0 = item * j->piece, left = j->m[i].rows - r0;
+        linear_rows(j, &j->m[i], r0, left < j->piece ? left : j->piece);
+    }
+}
+
+void acc_ref_linear(accllm_runtime *rt, const acc_ref_matrix *m, uint32_t n_matrices, const float *x, uint32_t n,
                     uint32_t cols, bool add)
 {
-    float beta = add ? 1.0f : 0.0f;
-    if (n == 1)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, (blasint)rows, (blasint)cols, 1.0f, w, (blasint)cols, x, 1, beta, y,
-                    1);
-    else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)rows, (blasint)cols, 1.0f, x,
-                    (blasint)cols, w, (blasint)cols, beta, y, (blasint)rows);
-    if (!bias) return;
-    for (uint32_t t = 0; t < n; t++)
-        for (uint32_t r = 0; r < rows; r++) y[(size_t)t * rows + r] += bias[r];
+    uint32_t rows = 0;
+    for (uint32_t i = 0; i < n_matrices; i++) rows = m[i].rows > rows ? m[i].rows : rows;
+    uint32_t piece = (rows / (4 * acc_pool_size(rt->pool)) + 31) / 32 * 32;
+    linear_job j = {m, n_matrices, n, cols, x, add, piece < 64 ? 64 : piece, 0};
+    acc_pool_run(rt->pool, linear_worker, &j);
 }
 
 /* The phase is position * step modulo one turn in 64-bit fractions (docs/numerics.md, "RoPE"), so an angle is as right

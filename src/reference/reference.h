@@ -37,7 +37,8 @@ accllm_status acc_ref_work_create(acc_ref_work **out, const acc_hparams *hp, uin
 void acc_ref_work_free(acc_ref_work **w);
 
 /* One block over one whole sequence from position 0: x [n_tokens][n_embd] is replaced by the block's output. tap may be
- * NULL. Deterministic for a given number of BLAS threads. */
+ * NULL. Deterministic for a given number of
+ * threads. */
 accllm_status acc_ref_layer_forward(accllm_runtime *rt, const acc_hparams *hp, const acc_ref_layer *l, float *x,
                                     uint32_t n_tokens, const acc_ref_attention *att, acc_ref_work *work,
                                     acc_ref_tap *tap, void *user, accllm_error *err) ACC_MUST_CHECK;

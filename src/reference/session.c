@@ -109,8 +109,8 @@ static accllm_status head(ref_session *s, uint32_t n, uint32_t n_logits, float *
             return acc_fail(err, ACCLLM_E_NUMERIC, "layer %u: the residual is not a number or infinite",
                             hp->n_layers - 1);
     }
-    acc_ref_linear(m->output ? m->output : m->embd, NULL, s->work->norm, logits, n_logits, hp->n_vocab, hp->n_embd,
-                   false);
+    const acc_ref_matrix lm = {m->output ? m->output : m->embd, NULL, logits, hp->n_vocab};
+    acc_ref_linear(m->rt, &lm, 1, s->work->norm, n_logits, hp->n_embd, false);
     if (s->trace) s->hash = acc_fnv1a(s->hash, logits, (size_t)n_logits * hp->n_vocab * sizeof *logits);
     return ACCLLM_OK;
 }
@@ -129,6 +129,7 @@ static accllm_status session_step(void *self, const int32_t *ids, uint32_t n, ui
             return acc_fail(err, ACCLLM_E_ARG, "token %d: the vocabulary has %u", ids[i], hp->n_vocab);
         memcpy(s->x + (size_t)i * hp->n_embd, s->m->embd + (size_t)ids[i] * hp->n_embd, hp->n_embd * sizeof *s->x);
     }
+    acc_ref_blas_single();
     acc_ref_span span = acc_ref_work_span(s->work, &s->kv, s->position, n);
     for (uint32_t l = 0; l < hp->n_layers; l++) {
         ACC_TRY(acc_check_abort(s->m->rt, err));
