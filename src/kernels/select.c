@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "kernels/attn_scratch.h"
 #include "kernels/kernels.h"
-#include "kernels/kv_layout.h"
 
 #ifdef ACC_HAVE_X86
 #include <cpuid.h>
@@ -124,8 +124,9 @@ size_t acc_kernel_scratch_bytes(uint32_t max_cols, uint32_t max_tokens, uint32_t
      * 32-bit correction per 32 columns. Columns are padded to a group. */
     const size_t cols = acc_round_up(max_cols, 128);
     const size_t linear = 65536 + cols * 64 + (size_t)(max_tokens + 8) * (cols * 2 + cols / 32 * 4 + 64);
-    /* Attention: scores, weights and probabilities of a segment and per head accumulators. */
-    const size_t positions = ACC_SEGMENT_KV4 + 512;
-    const size_t attention = 65536 + max_heads * (positions * 12 + (size_t)acc_kv_dims(head_dim) * 64);
+    /* Attention: a group of heads at a time; the scalar set one head. */
+    const size_t attention = sizeof(acc_attn_scratch);
+    (void)max_heads;
+    (void)head_dim;
     return acc_round_up(linear > attention ? linear : attention, ACC_ALIGN);
 }

@@ -12,6 +12,8 @@
 extern const float acc_sin_table[1025];     /* sin(k pi / 2048) */
 extern const float acc_sigmoid_table[1025]; /* 1 / (1 + exp(16 - k / 32)) */
 extern const int32_t acc_exp2_table[65];    /* rne(32768 * 2^(k / 64)) */
+/* For byte shuffles: low and high bytes of T[k], then of T[k + 1] - T[k]. */
+extern const uint8_t acc_exp2_bytes[4][64];
 
 /* ---- small pieces (scalar.c) ---- */
 float acc_f16_to_f32(uint16_t h);

@@ -47,8 +47,17 @@ size_t check_seeds(uint64_t seeds[4]);
 /* ---- checks: cmocka tests whose state is the set's name ---- */
 void check_matvec(void **state);
 void check_matmul(void **state);
+void check_attn4(void **state);
+void check_attn8(void **state);
+void check_attn_query(void **state);
+void check_a8(void **state);
+void check_norm_a8(void **state);
+void check_silu_mul(void **state);
+void check_scale(void **state);
 
 /* ---- benchmarks: lines of "kernel,isa,shape,ns,GB/s,Gweight/s" ---- */
 void bench_linear(const acc_kernels *k, const char *only);
+/* The others: "kernel,isa,shape,ns" per call, and per position and head or element. */
+void bench_other(const acc_kernels *k);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * Runs the kernel checks for every set; sets that this machine or build lacks count as skipped.
- * `test_kernels --bench [ISA [FORMAT]]` prints CSV instead.
+ * `test_kernels --bench [ISA [FORMAT | other]]` prints CSV instead.
  */
 #include "check.h"
 
@@ -16,6 +16,13 @@ static const struct {
 } checks[] = {
     {"matvec", check_matvec},
     {"matmul", check_matmul},
+    {"attn4", check_attn4},
+    {"attn8", check_attn8},
+    {"attn_query", check_attn_query},
+    {"a8", check_a8},
+    {"norm_a8", check_norm_a8},
+    {"silu_mul", check_silu_mul},
+    {"scale", check_scale},
 };
 
 #define N_CHECKS (sizeof checks / sizeof *checks)
@@ -29,7 +36,8 @@ static int bench(const char *isa, const char *only)
         acc_kernels k;
         if (isa && strcmp(isa, names[i]) != 0) continue;
         if (acc_kernels_select(&k, names[i], NULL) != ACCLLM_OK) return 1;
-        bench_linear(&k, only);
+        if (!only || strcmp(only, "other") != 0) bench_linear(&k, only);
+        if (!only || strcmp(only, "other") == 0) bench_other(&k);
     }
     return 0;
 }

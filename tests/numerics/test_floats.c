@@ -15,6 +15,10 @@ static void tables_are_rounded_once(void **state)
         assert_int_equal(bits(acc_sigmoid_table[k]), bits((float)(1 / (1 + expl(16 - k / 32.0L)))));
     }
     for (int k = 0; k <= 64; k++) assert_int_equal(acc_exp2_table[k], lrintl(32768 * exp2l(k / 64.0L)));
+    for (int k = 0; k < 64; k++) {
+        assert_int_equal(acc_exp2_bytes[0][k] + 256 * acc_exp2_bytes[1][k], acc_exp2_table[k]);
+        assert_int_equal(acc_exp2_bytes[2][k] + 256 * acc_exp2_bytes[3][k], acc_exp2_table[k + 1] - acc_exp2_table[k]);
+    }
 }
 
 /* The value of f16 bits from their definition. */
