@@ -210,8 +210,6 @@ static out_tensor *new_tensor(acc_gguf_out *o, const char *name)
 void acc_gguf_out_tensor(acc_gguf_out *o, const char *name, acc_ggml_type type, uint32_t n_dims, const uint64_t *dim)
 {
     if (o->status != ACCLLM_OK) return;
-    for (size_t i = 0; i < o->n_tensors; i++)
-        if (strcmp(o->tensors[i].name, name) == 0) fail(o, ACCLLM_E_ARG, "a tensor twice", name);
     uint32_t elements, bytes;
     uint64_t n = 1;
     bool good = acc_ggml_block(type, &elements, &bytes) && n_dims >= 1 && n_dims <= 4 && dim[0] % elements == 0;
@@ -240,30 +238,37 @@ static int compare_str(const void *a, const void *b)
     return acc_str_compare(*(const acc_str *)a, *(const acc_str *)b);
 }
 
-static accllm_status refuse_double_keys(const acc_gguf_out *o, accllm_error *err)
+static accllm_status refuse_doubles(acc_str *names, size_t n, const char *what, accllm_error *err)
+{
+    if (n) qsort(names, n, sizeof *names, compare_str);
+    for (size_t i = 1; i < n; i++)
+        if (acc_str_compare(names[i - 1], names[i]) == 0)
+            return acc_fail(err, ACCLLM_E_ARG, "GGUF writer: %s %.*s is there twice", what,
+                            names[i].n < 64 ? (int)names[i].n : 64, names[i].s);
+    return ACCLLM_OK;
+}
+
+static accllm_status check_names(const acc_gguf_out *o, accllm_error *err)
 {
     void *p;
-    ACC_TRY(acc_alloc(&p, o->n_kv, sizeof(acc_str), "GGUF keys", err));
-    acc_str *keys = p;
+    ACC_TRY(acc_alloc(&p, o->n_kv + o->n_tensors, sizeof(acc_str), "GGUF names", err));
+    acc_str *names = p, *tensors = names + o->n_kv;
     const uint8_t *at = o->keys.data;
     for (uint64_t i = 0; i < o->n_kv; i++) {
-        keys[i] = (acc_str){(const char *)at + 8, (size_t)acc_load_u64(at)};
-        at += 8 + keys[i].n;
+        names[i] = (acc_str){(const char *)at + 8, (size_t)acc_load_u64(at)};
+        at += 8 + names[i].n;
     }
-    qsort(keys, o->n_kv, sizeof *keys, compare_str);
-    accllm_status s = ACCLLM_OK;
-    for (uint64_t i = 1; s == ACCLLM_OK && i < o->n_kv; i++)
-        if (acc_str_compare(keys[i - 1], keys[i]) == 0)
-            s = acc_fail(err, ACCLLM_E_ARG, "GGUF writer: key %.*s is there twice",
-                         keys[i].n < 64 ? (int)keys[i].n : 64, keys[i].s);
-    acc_free(keys);
+    for (size_t i = 0; i < o->n_tensors; i++) tensors[i] = (acc_str){o->tensors[i].name, strlen(o->tensors[i].name)};
+    accllm_status s = refuse_doubles(names, o->n_kv, "key", err);
+    if (s == ACCLLM_OK) s = refuse_doubles(tensors, o->n_tensors, "tensor", err);
+    acc_free(names);
     return s;
 }
 
 accllm_status acc_gguf_out_begin(acc_gguf_out *o, acc_writer *w, accllm_error *err)
 {
     if (o->status != ACCLLM_OK) return acc_fail(err, o->status, "%s", o->error.text);
-    ACC_TRY(refuse_double_keys(o, err));
+    ACC_TRY(check_names(o, err));
     const uint32_t magic = ACC_GGUF_MAGIC, version = 3;
     const uint64_t n_tensors = o->n_tensors;
     acc_writer_put(w, &magic, sizeof magic);

@@ -115,6 +115,45 @@ static void smollm2(void **state)
     s->close(s);
 }
 
+static int descending(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* One copy, cut shorter and shorter: half of the places anywhere, half in the header. */
+static void truncations_of_smollm2(void **state)
+{
+    (void)state;
+    accllm_error err = {0};
+    acc_file f;
+    acc_writer w;
+    acc_source *s = NULL;
+    acc_gguf *g;
+    uint64_t cut[200];
+    char *path = tiny_real_model();
+    if (!path) skip();
+    char *copy = tiny_path("truncated.gguf");
+    assert_int_equal(acc_file_open(&f, path, true, &err), ACCLLM_OK);
+    assert_int_equal(acc_gguf_parse(&g, f.data, f.size, &err), ACCLLM_OK);
+    uint64_t header = acc_gguf_tensor_at(g, 0)->offset;
+    acc_gguf_free(&g);
+    assert_int_equal(acc_writer_open(&w, copy, &err), ACCLLM_OK);
+    acc_writer_put(&w, f.data, f.size);
+    assert_int_equal(acc_writer_commit(&w, &err), ACCLLM_OK);
+    for (int i = 0; i < 200; i++) cut[i] = acc_random(7, (uint64_t)i) % (i % 2 ? header : f.size);
+    qsort(cut, 200, sizeof *cut, descending);
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(truncate(copy, (off_t)cut[i]), 0);
+        assert_int_equal(acc_checkpoint_open(&s, copy, i % 4 != 0, &err), ACCLLM_E_FORMAT);
+        assert_null(s);
+    }
+    assert_int_equal(unlink(copy), 0);
+    acc_file_close(&f);
+    free(copy);
+    free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +161,7 @@ int main(void)
         cmocka_unit_test(babyllama),
         cmocka_unit_test(other_llama2c_layouts_are_named),
         cmocka_unit_test(smollm2),
+        cmocka_unit_test(truncations_of_smollm2),
     };
     return cmocka_run_group_tests_name("checkpoint-real", tests, NULL, NULL);
 }
