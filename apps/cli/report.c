@@ -36,16 +36,23 @@ void cli_log(void *user, const char *line)
     cli_error("%s", line);
 }
 
+/* Why standard output failed: a failed flush drops what it held, so a later one cannot tell. */
+static int output_errno;
+
 bool cli_write(const char *bytes, size_t n)
 {
-    return fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0;
+    errno = 0;
+    if (fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0) return true;
+    output_errno = errno;
+    return false;
 }
 
 int cli_finish_output(void)
 {
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout)) return CLI_OK;
-    cli_error("standard output: %s", errno ? strerror(errno) : "could not be written");
+    int why = output_errno ? output_errno : errno;
+    cli_error("standard output: %s", why ? strerror(why) : "could not be written");
     return CLI_FAILED;
 }
 

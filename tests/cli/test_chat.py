@@ -121,6 +121,7 @@ class Chat(Case):
 
     def test_end_of_input_ends(self):
         t = self.terminal()
+        time.sleep(0.5)  # the editor takes over the terminal just after its prompt
         t.send("\x04")
         self.assertEqual(t.close(), 0)
 
