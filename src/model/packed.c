@@ -55,7 +55,7 @@ static accllm_status read_defaults(acc_packed *m, accllm_error *err)
     if ((m->page & (m->page - 1)) != 0)
         return acc_fail(err, ACCLLM_E_FORMAT, "accllm.kv.page is %" PRIu32 ", not a power of two", m->page);
     ACC_TRY(need_u32(g, "accllm.default.sinks", 0, ACC_MAX_SINKS, &m->default_sinks, err));
-    ACC_TRY(need_u32(g, "accllm.default.window", 1, INT32_MAX, &m->default_window, err));
+    ACC_TRY(need_u32(g, "accllm.default.window", 0, INT32_MAX, &m->default_window, err));
     ACC_TRY(need_u32(g, "accllm.default.kv", 4, 8, &m->default_kv_bits, err));
     if (m->default_kv_bits != 4 && m->default_kv_bits != 8)
         return acc_fail(err, ACCLLM_E_FORMAT, "accllm.default.kv is %" PRIu32 " (4 or 8)", m->default_kv_bits);

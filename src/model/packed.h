@@ -47,7 +47,8 @@ typedef struct acc_packed_plan {
     const acc_source *src;
     acc_weight embd, output; /* shapes only (acc_weight_init); output ignored when tied */
     acc_weight linear[7];    /* by (id - ACC_T_ATTN_Q); the same in every layer */
-    uint32_t page, sinks, window, kv_bits;
+    uint32_t page, sinks, kv_bits;
+    uint32_t window; /* 0: by the rule of design section 8 */
     bool k_mean; /* the file has blk.N.attn_k_mean */
 } acc_packed_plan;
 

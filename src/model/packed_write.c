@@ -19,8 +19,7 @@ static accllm_status check_plan(const acc_packed_plan *plan, accllm_error *err)
     if (plan->page < ACC_PAGE_MIN || plan->page > ACC_PAGE_MAX || (plan->page & (plan->page - 1)) != 0)
         return acc_fail(err, ACCLLM_E_ARG, "a page of %" PRIu32 " positions (a power of two, %u..%u)", plan->page,
                         ACC_PAGE_MIN, ACC_PAGE_MAX);
-    if ((plan->kv_bits != 4 && plan->kv_bits != 8) || plan->window == 0 || plan->window > INT32_MAX ||
-        plan->sinks > ACC_MAX_SINKS)
+    if ((plan->kv_bits != 4 && plan->kv_bits != 8) || plan->window > INT32_MAX || plan->sinks > ACC_MAX_SINKS)
         return acc_fail(err, ACCLLM_E_ARG, "defaults of %" PRIu32 " bits, %" PRIu32 " sinks, window %" PRIu32,
                         plan->kv_bits, plan->sinks, plan->window);
     for (uint32_t i = 0; i < acc_packed_n_weights(hp); i++) {

@@ -189,7 +189,7 @@ static void contradictions_are_refused(void **state)
         {"accllm.kv.page", 4, "\x21", 1, false, ACCLLM_E_FORMAT, "power of two"},
         {"accllm.kv.page", 4, "\0\x20", 2, false, ACCLLM_E_FORMAT, "page"},
         {"accllm.default.kv", 4, "\5", 1, false, ACCLLM_E_FORMAT, "default.kv"},
-        {"accllm.default.window", 4, "\0\0\0\0", 4, false, ACCLLM_E_FORMAT, "window"},
+        {"accllm.default.window", 4, "\xff\xff\xff\xff", 4, false, ACCLLM_E_FORMAT, "window"},
         {"accllm.default.sinks", 4, "\xff\xff", 2, false, ACCLLM_E_FORMAT, "sinks"},
         {"accllm.block_count", 4, "\3", 1, false, ACCLLM_E_FORMAT, "entries"},
         {"accllm.block_count", 4, "\0\2", 2, false, ACCLLM_E_FORMAT, "layers"},
