@@ -24,6 +24,8 @@ static inline __attribute__((always_inline)) void block(const uint8_t *p, uint32
             const __m256i v = _mm256_set1_epi64x(four);
             s0[t] = _mm256_add_epi32(s0[t], _mm256_madd_epi16(w0, v));
             s1[t] = _mm256_add_epi32(s1[t], _mm256_madd_epi16(w1, v));
+            ACC_KEEP(s0[t]);
+            ACC_KEEP(s1[t]);
         }
     }
 #pragma GCC unroll 6
