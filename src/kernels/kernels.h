@@ -98,7 +98,8 @@ typedef struct acc_kernels {
     acc_scale_fn *scale;
 } acc_kernels;
 
-/* Bytes: enough for every kernel on matrices of up to max_cols columns and chunks of max_tokens tokens; one per worker. */
+/* Bytes: enough for every kernel on matrices of up to max_cols columns and chunks of max_tokens tokens; one per worker.
+ */
 size_t acc_kernel_scratch_bytes(uint32_t max_cols, uint32_t max_tokens, uint32_t max_heads, uint32_t head_dim);
 
 /* Fills *k for isa ("auto", NULL, or a set's name). E_UNSUPPORTED lists the sets that exist here. */

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "kernels/walk.h"
 
 #define ACC_NIBBLE_ROWS 32u
 
@@ -51,15 +52,6 @@ static inline void acc_store256(void *p, __m256i x)
 /* Keeps an accumulator in its register: where gcc reorders an unrolled loop and spills (measured: W8 prefill twice as
  * fast with it, byte prefill a tenth slower). */
 #define ACC_KEEP(x) __asm__("" : "+x"(x))
-
-/* The tile that a walk over row blocks [rb0, rb1) inside column groups meets `ahead` steps after (cg, rb). */
-static inline const uint8_t *acc_tile_ahead(const acc_weight *w, size_t bytes, uint32_t cg, uint32_t rb, uint32_t rb0,
-                                            uint32_t rb1, uint32_t ahead)
-{
-    const uint32_t n = rb1 - rb0, step = rb - rb0 + ahead;
-    cg += step / n;
-    return acc_weight_tile(w, bytes, cg < w->col_groups ? cg : w->col_groups - 1, rb0 + step % n);
-}
 
 size_t acc_avx2_w2s_repack_bytes(const acc_weight *w);
 void acc_avx2_w2s_repack(const acc_weight *w, uint8_t *dst);

@@ -1,30 +1,11 @@
 /* W2S tiles into nibble pairs (avx2/linear.h). */
 #include "kernels/avx2/linear.h"
+#include "kernels/picks.h"
 
 /* Row of a 16-row group that stands at word j. */
 static uint32_t order(uint32_t j)
 {
     return (j & 3) | (j & 4) << 1 | (j & 8) >> 1;
-}
-
-/* Both picks of a code: first in the low nibble, second in the high one. Reserved codes are zero. */
-static uint8_t picks(unsigned code)
-{
-    static const uint8_t pattern[6] = {0x10, 0x20, 0x30, 0x21, 0x31, 0x32}; /* second position, first position */
-    static const uint8_t single[6] = {1 | 0 << 2, 1 | 1 << 2, 2 | 0 << 2, 1 | 3 << 2, 2 | 2 << 2, 2 | 3 << 2};
-    unsigned p0 = 0, p1 = 0, v0 = 1, v1 = 2; /* -L1 + L1 */
-    if (code < ACC_W2S_ZERO) {
-        p0 = pattern[code >> 4] & 15;
-        p1 = pattern[code >> 4] >> 4;
-        v0 = code >> 2 & 3;
-        v1 = code & 3;
-    } else if (code > ACC_W2S_ZERO && code < ACC_W2S_CODES) {
-        const unsigned c = code - ACC_W2S_ZERO - 1;
-        p0 = p1 = c / 6;
-        v0 = single[c % 6] & 3;
-        v1 = single[c % 6] >> 2;
-    }
-    return (uint8_t)(p0 << 2 | v0 | (p1 << 2 | v1) << 4);
 }
 
 size_t acc_avx2_w2s_repack_bytes(const acc_weight *w)
@@ -45,7 +26,7 @@ void acc_avx2_w2s_repack(const acc_weight *w, uint8_t *dst)
 {
     const size_t from_bytes = acc_weight_tile_bytes(w), to_bytes = acc_nibble_tile_bytes(w);
     uint8_t table[128];
-    for (unsigned c = 0; c < 128; c++) table[c] = picks(c);
+    for (unsigned c = 0; c < 128; c++) table[c] = acc_w2s_picks(c);
     for (uint32_t rb = 0; rb < w->row_blocks; rb++)
         for (uint32_t cg = 0; cg < w->col_groups; cg++) {
             const uint8_t *src = acc_weight_tile(w, from_bytes, cg, rb);

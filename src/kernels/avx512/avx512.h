@@ -4,4 +4,6 @@
 
 #include "kernels/kernels.h"
 
+void acc_kernels_init_avx512_linear(acc_kernels *k); /* w[] */
+
 #endif

@@ -3,5 +3,6 @@
 
 void acc_kernels_init_avx512(acc_kernels *k)
 {
+    acc_kernels_init_avx512_linear(k);
     k->name = "avx512";
 }

@@ -1,0 +1,17 @@
+/* The linear kernels of the AVX-512 set enter the table; they read the file's layout, nothing is repacked. */
+#include "kernels/avx512/avx512.h"
+#include "kernels/avx512/linear.h"
+
+void acc_kernels_init_avx512_linear(acc_kernels *k)
+{
+    for (int f = 0; f < ACC_FMT_COUNT; f++) {
+        k->w[f].repack_bytes = NULL;
+        k->w[f].repack = NULL;
+    }
+    k->w[ACC_FMT_W2S].matvec = acc_avx512_w2s_matvec;
+    k->w[ACC_FMT_W2S].matmul = acc_avx512_w2s_matmul;
+    k->w[ACC_FMT_W4].matvec = acc_avx512_w4_matvec;
+    k->w[ACC_FMT_W4].matmul = acc_avx512_w4_matmul;
+    k->w[ACC_FMT_W8].matvec = acc_avx512_w8_matvec;
+    k->w[ACC_FMT_W8].matmul = acc_avx512_w8_matmul;
+}

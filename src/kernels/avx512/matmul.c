@@ -1,0 +1,186 @@
+/*
+ * Prefill of all formats: a tile is expanded once to unsigned bytes code + offset, [quad][64 rows][4]; 64 rows x 6
+ * tokens then live in registers, one byte dot product per 64 products. Sums start at -offset * sum(a), which makes them
+ * exact.
+ */
+#include "kernels/avx512/linear.h"
+
+#define TOKENS 6         /* of one register tile */
+#define DENSE_BYTES 8192 /* 64 rows x 128 columns */
+
+typedef struct tokens {
+    int8_t *codes;  /* [col_groups][n][group]: rows of the original stride would meet in one cache set */
+    int32_t *start; /* [col_groups][n] */
+    uint32_t n;
+} tokens;
+
+static tokens pack_tokens(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n, int32_t offset, uint8_t *memory)
+{
+    tokens t = {.codes = (int8_t *)memory, .n = n};
+    t.start = (int32_t *)(void *)(t.codes + (size_t)w->col_groups * w->group * n);
+    for (uint32_t cg = 0; cg < w->col_groups; cg++)
+        for (uint32_t i = 0; i < n; i++) {
+            const size_t at = (size_t)cg * n + i;
+            memcpy(t.codes + at * w->group, a + i * lda + (size_t)cg * w->group, w->group);
+            t.start[at] = -offset * acc_sum_codes(t.codes + at * w->group, w->group);
+        }
+    return t;
+}
+
+/* isum [n][ldi] += 64 rows times n (constant) tokens. m [4]: 16 rows each. */
+static inline __attribute__((always_inline)) void block(const uint8_t *dense, uint32_t quads, const int8_t *a,
+                                                        const int32_t *start, const __m512i *m, int32_t *isum,
+                                                        size_t ldi, const int n)
+{
+    const size_t group = (size_t)quads * 4;
+    __m512i s[TOKENS][4];
+#pragma GCC unroll 6
+    for (int t = 0; t < n; t++) s[t][0] = s[t][1] = s[t][2] = s[t][3] = _mm512_set1_epi32(start[t]);
+    for (uint32_t q = 0; q < quads; q++, dense += 256) {
+        const __m512i w0 = acc_load512(dense), w1 = acc_load512(dense + 64);
+        const __m512i w2 = acc_load512(dense + 128), w3 = acc_load512(dense + 192);
+#pragma GCC unroll 6
+        for (int t = 0; t < n; t++) {
+            const __m512i v = acc_four(a + (size_t)t * group + 4 * q);
+            s[t][0] = acc_dot(s[t][0], w0, v);
+            s[t][1] = acc_dot(s[t][1], w1, v);
+            s[t][2] = acc_dot(s[t][2], w2, v);
+            s[t][3] = acc_dot(s[t][3], w3, v);
+        }
+    }
+#pragma GCC unroll 6
+    for (int t = 0; t < n; t++, isum += ldi)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            acc_store512(isum + 16 * i,
+                         _mm512_add_epi32(acc_load512(isum + 16 * i), _mm512_mullo_epi32(s[t][i], m[i])));
+}
+
+#define BLOCK(n)                                                                                                      \
+    static __attribute__((noinline)) void block##n(const uint8_t *dense, uint32_t quads, const int8_t *a,             \
+                                                   const int32_t *start, const __m512i *m, int32_t *isum, size_t ldi) \
+    {                                                                                                                 \
+        block(dense, quads, a, start, m, isum, ldi, n);                                                               \
+    }
+BLOCK(1)
+BLOCK(2)
+BLOCK(3)
+BLOCK(4)
+BLOCK(5)
+BLOCK(6)
+
+typedef void block_fn(const uint8_t *dense, uint32_t quads, const int8_t *a, const int32_t *start, const __m512i *m,
+                      int32_t *isum, size_t ldi);
+static block_fn *const blocks[TOKENS + 1] = {NULL, block1, block2, block3, block4, block5, block6};
+
+/* ---- expanding a tile ---- */
+
+typedef struct expander expander;
+struct expander {
+    /* Returns where the tile's m stand. */
+    const uint8_t *(*run)(const expander *e, const uint8_t *src, uint32_t quads, uint8_t *dense);
+    int32_t offset;
+    bool has_m;
+    uint8_t plane[4][128]; /* W2S: column k of every code, + offset */
+};
+
+static const uint8_t *expand_w2s(const expander *e, const uint8_t *src, uint32_t quads, uint8_t *dense)
+{
+    const __m512i spread = acc_w2s_spread(), shifts = acc_w2s_shifts();
+    __m512i low[4], high[4];
+    for (int k = 0; k < 4; k++) {
+        low[k] = acc_load512(e->plane[k]);
+        high[k] = acc_load512(e->plane[k] + 64);
+    }
+    for (uint32_t q = 0; q < quads; q++, src += ACC_W2S_QUAD_BYTES, dense += 256) {
+        const __m512i c = acc_w2s_codes512(src, spread, shifts);
+        __m512i w[4], x[4];
+        for (int k = 0; k < 4; k++) w[k] = _mm512_permutex2var_epi8(low[k], c, high[k]);
+        const __m512i l01 = _mm512_unpacklo_epi8(w[0], w[1]), h01 = _mm512_unpackhi_epi8(w[0], w[1]);
+        const __m512i l23 = _mm512_unpacklo_epi8(w[2], w[3]), h23 = _mm512_unpackhi_epi8(w[2], w[3]);
+        x[0] = _mm512_unpacklo_epi16(l01, l23);
+        x[1] = _mm512_unpackhi_epi16(l01, l23);
+        x[2] = _mm512_unpacklo_epi16(h01, h23);
+        x[3] = _mm512_unpackhi_epi16(h01, h23);
+        acc_transpose_lanes(x);
+        for (int i = 0; i < 4; i++) acc_store512(dense + 64 * i, x[i]);
+    }
+    return src;
+}
+
+static const uint8_t *expand_w4(const expander *e, const uint8_t *src, uint32_t quads, uint8_t *dense)
+{
+    (void)e;
+    const __m512i mask = _mm512_set1_epi8(15);
+    for (uint32_t q = 0; q < quads; q++, src += ACC_W4_QUAD_BYTES, dense += 256)
+        for (int i = 0; i < 2; i++) {
+            const __m512i x = acc_load512(src + 64 * i);
+            acc_store512(dense + 64 * i, _mm512_and_si512(x, mask));
+            acc_store512(dense + 128 + 64 * i, _mm512_and_si512(_mm512_srli_epi16(x, 4), mask));
+        }
+    return src;
+}
+
+static const uint8_t *expand_w8(const expander *e, const uint8_t *src, uint32_t quads, uint8_t *dense)
+{
+    (void)e;
+    const __m512i flip = _mm512_set1_epi8(-128);
+    for (uint32_t i = 0; i < quads * 4; i++, src += 64, dense += 64)
+        acc_store512(dense, _mm512_xor_si512(acc_load512(src), flip));
+    return NULL;
+}
+
+static void matmul(const expander *e, const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,
+                   int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1, uint8_t *scratch)
+{
+    const tokens t = pack_tokens(w, a, lda, n_tokens, e->offset, scratch + DENSE_BYTES);
+    const uint32_t quads = w->group / 4;
+    const size_t bytes = acc_weight_tile_bytes(w);
+    for (uint32_t i = 0; i < n_tokens; i++)
+        memset(isum + i * ldi, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
+    for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS)
+        for (uint32_t cg = 0; cg < w->col_groups; cg++) {
+            const uint8_t *m8 = e->run(e, acc_weight_tile(w, bytes, cg, rb), quads, scratch);
+            __m512i m[4];
+            for (int i = 0; i < 4; i++) m[i] = e->has_m ? acc_widen_u8(m8 + 16 * i) : _mm512_set1_epi32(1);
+            for (uint32_t at = 0; at < n_tokens; at += TOKENS) {
+                block_fn *f = blocks[n_tokens - at < TOKENS ? n_tokens - at : TOKENS];
+                const size_t first = (size_t)cg * n_tokens + at;
+                f(scratch, quads, t.codes + first * w->group, t.start + first, m, isum + at * ldi, ldi);
+            }
+        }
+}
+
+/* Fewer tokens than this are cheaper by look-up, one by one. */
+#define FEW_TOKENS 5
+
+void acc_avx512_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
+                           size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    if (n_tokens < FEW_TOKENS) {
+        for (uint32_t t = 0; t < n_tokens; t++)
+            acc_avx512_w2s_matvec(w, a + t * lda, isum + t * ldi, rb0, rb1, scratch);
+        return;
+    }
+    expander e = {.run = expand_w2s, .offset = w->level1 + w->level2, .has_m = true};
+    for (unsigned c = 0; c < 128; c++) {
+        int8_t quad[4];
+        acc_w2s_quad(c, w->level1, w->level2, quad);
+        for (int k = 0; k < 4; k++) e.plane[k][c] = (uint8_t)(quad[k] + e.offset);
+    }
+    matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+}
+
+void acc_avx512_w4_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
+                          size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    const expander e = {.run = expand_w4, .offset = 8, .has_m = true};
+    matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+}
+
+void acc_avx512_w8_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
+                          size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    const expander e = {.run = expand_w8, .offset = 128};
+    matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+}

@@ -1,0 +1,75 @@
+/* W4 and W8 decode: one line of 64 bytes is 16 rows x 4 columns, which is one operand of the byte dot product. */
+#include "kernels/avx512/linear.h"
+
+#define AHEAD_BYTES 16384
+
+static inline void prefetch(const char *ahead, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
+}
+
+/* ---- W4: code + 8 is the unsigned operand, 8 * sum(a) is taken off per group ---- */
+
+static void w4_tile(const uint8_t *p, const char *ahead, const int8_t *a, uint32_t group, int32_t *y)
+{
+    const __m512i mask = _mm512_set1_epi8(15), zero = _mm512_setzero_si512();
+    const __m512i start = _mm512_set1_epi32(-8 * acc_sum_codes(a, group));
+    __m512i s[8] = {start, start, start, start, zero, zero, zero, zero}; /* even quads, odd quads */
+    for (uint32_t k = 0; k < group; k += 8, p += 2 * ACC_W4_QUAD_BYTES, ahead += 2 * ACC_W4_QUAD_BYTES) {
+        prefetch(ahead, 2 * ACC_W4_QUAD_BYTES);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) { /* quad i / 2, line i % 2 */
+            const __m512i v = acc_four(a + k + i / 2 * 4), x = acc_load512(p + 64 * i);
+            const int to = i / 2 * 4 + i % 2;
+            s[to] = acc_dot(s[to], _mm512_and_si512(x, mask), v);
+            s[to + 2] = acc_dot(s[to + 2], _mm512_and_si512(_mm512_srli_epi16(x, 4), mask), v);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        const __m512i sum = _mm512_mullo_epi32(_mm512_add_epi32(s[i], s[4 + i]), acc_widen_u8(p + 16 * i));
+        acc_store512(y + 16 * i, _mm512_add_epi32(acc_load512(y + 16 * i), sum));
+    }
+}
+
+void acc_avx512_w4_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1,
+                          void *scratch)
+{
+    (void)scratch;
+    const size_t bytes = acc_weight_tile_bytes(w);
+    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes);
+    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
+    for (uint32_t cg = 0; cg < w->col_groups; cg++)
+        for (uint32_t rb = rb0; rb < rb1; rb++)
+            w4_tile(acc_weight_tile(w, bytes, cg, rb), (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead),
+                    a + (size_t)cg * w->group, w->group, isum + (size_t)(rb - rb0) * ACC_TILE_ROWS);
+}
+
+/* ---- W8: w + 128 is the unsigned operand, 128 * sum(a) is taken off ---- */
+
+static void w8_tile(const uint8_t *p, const char *ahead, const int8_t *a, uint32_t group, int32_t *y)
+{
+    const __m512i flip = _mm512_set1_epi8(-128), zero = _mm512_setzero_si512();
+    const __m512i start = _mm512_set1_epi32(-128 * acc_sum_codes(a, group));
+    __m512i s[8] = {start, start, start, start, zero, zero, zero, zero};
+    for (uint32_t k = 0; k < group; k += 8, p += 2 * ACC_W8_QUAD_BYTES, ahead += 2 * ACC_W8_QUAD_BYTES) {
+        prefetch(ahead, 2 * ACC_W8_QUAD_BYTES);
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++)
+            s[i] = acc_dot(s[i], _mm512_xor_si512(acc_load512(p + 64 * i), flip), acc_four(a + k + i / 4 * 4));
+    }
+    for (int i = 0; i < 4; i++)
+        acc_store512(y + 16 * i, _mm512_add_epi32(acc_load512(y + 16 * i), _mm512_add_epi32(s[i], s[4 + i])));
+}
+
+void acc_avx512_w8_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1,
+                          void *scratch)
+{
+    (void)scratch;
+    const size_t bytes = acc_weight_tile_bytes(w);
+    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes);
+    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
+    for (uint32_t cg = 0; cg < w->col_groups; cg++)
+        for (uint32_t rb = rb0; rb < rb1; rb++)
+            w8_tile(acc_weight_tile(w, bytes, cg, rb), (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead),
+                    a + (size_t)cg * w->group, w->group, isum + (size_t)(rb - rb0) * ACC_TILE_ROWS);
+}
