@@ -15,10 +15,11 @@ static float *head_row(float *base, uint32_t rows, uint32_t head, uint32_t row, 
     return base + ((size_t)head * rows + row) * head_dim;
 }
 
-void acc_ref_kv_put(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, const float *k,
+bool acc_ref_kv_put(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, const float *k,
                     const float *v)
 {
     uint32_t hd = hp->head_dim, width = hp->n_kv_heads * hd;
+    bool ok = true;
     for (uint32_t i = 0; i < span->n; i++) {
         uint64_t pos = span->first + i;
         bool sink = pos < kv->sinks;
@@ -26,11 +27,17 @@ void acc_ref_kv_put(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_s
         uint32_t row = sink ? (uint32_t)pos : (uint32_t)(pos % kv->ring_rows);
         for (uint32_t h = 0; h < hp->n_kv_heads; h++) {
             const size_t from = (size_t)i * width + (size_t)h * hd, angle = (size_t)i * (hd / 2);
-            acc_ref_rotate(k + from, span->cos + angle, span->sin + angle, hd,
-                           head_row(sink ? kv->sink_k : kv->ring_k, rows, h, row, hd));
-            memcpy(head_row(sink ? kv->sink_v : kv->ring_v, rows, h, row, hd), v + from, hd * sizeof *v);
+            float *to_k = head_row(sink ? kv->sink_k : kv->ring_k, rows, h, row, hd);
+            float *to_v = head_row(sink ? kv->sink_v : kv->ring_v, rows, h, row, hd);
+            if (kv->bits) {
+                ok &= acc_ref_code(kv, hp, span, i, h, k + from, v + from, to_k, to_v);
+                continue;
+            }
+            acc_ref_rotate(k + from, span->cos + angle, span->sin + angle, hd, to_k);
+            memcpy(to_v, v + from, hd * sizeof *v);
         }
     }
+    return ok;
 }
 
 /* Fewer queries per block where a row of scores is very long. */

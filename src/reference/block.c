@@ -22,8 +22,9 @@ static accllm_status take_all(acc_ref_work *w, bool whole, accllm_error *err)
     ACC_TRY(take(w, &w->v, n, kv, err));
     ACC_TRY(take(w, &w->gate, n, hp->n_ff, err));
     ACC_TRY(take(w, &w->up, n, hp->n_ff, err));
-    float **angles[] = {&w->cos, &w->sin, &w->sink_cos, &w->sink_sin};
-    for (int i = 0; i < 4; i++) ACC_TRY(take(w, angles[i], n, hp->head_dim / 2, err));
+    float **angles[] = {&w->cos,      &w->sin,      &w->sink_cos, &w->sink_sin,
+                        &w->page_cos, &w->page_sin, &w->base_cos, &w->base_sin};
+    for (int i = 0; i < 8; i++) ACC_TRY(take(w, angles[i], n, hp->head_dim / 2, err));
     if (!whole) return ACCLLM_OK;
     ACC_TRY(take(w, &w->seq_k, n, kv, err));
     return take(w, &w->seq_v, n, kv, err);
@@ -71,8 +72,9 @@ void acc_ref_work_free(acc_ref_work **work)
 {
     acc_ref_work *w = *work;
     if (!w) return;
-    float *all[] = {w->norm, w->q,   w->k,        w->v,        w->att,   w->gate, w->up,
-                    w->cos,  w->sin, w->sink_cos, w->sink_sin, w->seq_k, w->seq_v};
+    float *all[] = {w->norm,     w->q,        w->k,        w->v,        w->att,      w->gate,
+                    w->up,       w->cos,      w->sin,      w->sink_cos, w->sink_sin, w->page_cos,
+                    w->page_sin, w->base_cos, w->base_sin, w->seq_k,    w->seq_v};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) acc_free(all[i]);
     for (uint32_t i = 0; i < w->n_scratch; i++) acc_free(w->scratch[i]);
     acc_free(w->scratch);
@@ -84,13 +86,17 @@ acc_ref_span acc_ref_work_span(acc_ref_work *w, const acc_ref_kv *kv, uint64_t f
 {
     uint32_t half = w->hp.head_dim / 2;
     uint64_t clamp = kv->sinks ? kv->sinks + kv->window - 1 : UINT64_MAX;
-    acc_ref_span span = {first, n, w->cos, w->sin, w->sink_cos, w->sink_sin};
+    acc_ref_span span = {first,       n,           w->cos,      w->sin,      w->sink_cos,
+                         w->sink_sin, w->page_cos, w->page_sin, w->base_cos, w->base_sin};
     if (w->n_angles >= n && w->first == first && w->clamp == clamp) return span;
     for (uint32_t i = 0; i < n; i++) {
         uint64_t t = first + i;
         size_t at = (size_t)i * half;
         acc_ref_angles(&w->hp, t, w->cos + at, w->sin + at);
         if (kv->sinks) acc_ref_angles(&w->hp, t < clamp ? t : clamp, w->sink_cos + at, w->sink_sin + at);
+        if (!kv->bits) continue;
+        acc_ref_angles(&w->hp, t % kv->page, w->page_cos + at, w->page_sin + at);
+        acc_ref_angles(&w->hp, t - t % kv->page, w->base_cos + at, w->base_sin + at);
     }
     w->first = first;
     w->clamp = clamp;
@@ -112,7 +118,7 @@ static bool attention_half(accllm_runtime *rt, const acc_hparams *hp, const acc_
     const acc_ref_matrix qkv[] = {{l->q, l->q_bias, w->q, q}, {l->k, l->k_bias, w->k, k}, {l->v, l->v_bias, w->v, k}};
     acc_ref_linear(rt, qkv, 3, w->norm, n, hp->n_embd, false);
     if (tap) tap(user, ACC_T_ATTN_K, w->k, n, k);
-    acc_ref_kv_put(kv, hp, span, w->k, w->v);
+    if (!acc_ref_kv_put(kv, hp, span, w->k, w->v)) return false;
     acc_ref_attend(rt, kv, hp, span, w->q, w->att, w->scratch, w->block);
     if (tap) tap(user, ACC_T_ATTN_OUT, w->att, n, q);
     acc_ref_linear(rt, &(acc_ref_matrix){l->o, NULL, x, hp->n_embd}, 1, w->att, n, q, true);
@@ -148,8 +154,14 @@ accllm_status acc_ref_layer_forward(accllm_runtime *rt, const acc_hparams *hp, c
     ACC_TRY(acc_check_abort(rt, err));
     acc_ref_blas_single();
     ACC_TRY(acc_ref_work_reserve(work, acc_pool_size(rt->pool), err));
-    acc_ref_kv kv = {work->seq_k,      work->seq_v,      work->seq_k, work->seq_v,
-                     work->max_tokens, work->max_tokens, att->sinks,  att->window};
+    acc_ref_kv kv = {.sink_k = work->seq_k,
+                     .sink_v = work->seq_v,
+                     .ring_k = work->seq_k,
+                     .ring_v = work->seq_v,
+                     .sink_rows = work->max_tokens,
+                     .ring_rows = work->max_tokens,
+                     .sinks = att->sinks,
+                     .window = att->window};
     if (kv.sinks > n_tokens) kv.sinks = n_tokens;
     acc_ref_span span = acc_ref_work_span(work, &kv, 0, n_tokens);
     if (!acc_ref_block(rt, hp, l, &kv, &span, x, work, tap, user))

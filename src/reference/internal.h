@@ -41,7 +41,10 @@ typedef struct acc_ref_kv {
     float *sink_k, *sink_v, *ring_k, *ring_v;
     uint32_t sink_rows, ring_rows;
     uint32_t sinks;
-    uint64_t window; /* the query's own position included */
+    uint64_t window;     /* the query's own position included */
+    uint32_t bits;       /* 4 or 8: simulated codes; 0: floats */
+    uint32_t page;       /* positions per page of simulated codes */
+    const float *k_mean; /* [n_kv_heads][head_dim] of this layer, NULL: zero */
 } acc_ref_kv;
 
 /* The chunk's positions and their rotations: [n][head_dim / 2] each. */
@@ -50,10 +53,12 @@ typedef struct acc_ref_span {
     uint32_t n;
     const float *cos, *sin;           /* at the position itself */
     const float *sink_cos, *sink_sin; /* at min(position, sinks + window - 1), for the sinks */
+    const float *page_cos, *page_sin; /* at the offset in the page, and at the page's start: simulated codes only */
+    const float *base_cos, *base_sin;
 } acc_ref_span;
 
-/* Rotates and stores the chunk's keys and values, [n][n_kv_heads * head_dim]. */
-void acc_ref_kv_put(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, const float *k,
+/* Rotates and stores the chunk's keys and values, [n][n_kv_heads * head_dim]. False: a value that has no code. */
+bool acc_ref_kv_put(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, const float *k,
                     const float *v);
 #define ACC_REF_BLOCK 64u /* most queries per block */
 /* Queries per block for chunks of n tokens that see at most max_keys keys, and the floats of scratch per worker;
@@ -77,8 +82,9 @@ struct acc_ref_work {
     uint32_t max_tokens, block;
     float *norm, *q, *k, *v, *att, *gate, *up; /* [max_tokens][...] */
     float *cos, *sin, *sink_cos, *sink_sin;    /* [max_tokens][head_dim / 2] */
-    float *seq_k, *seq_v;                      /* of a whole sequence; NULL in a session's work */
-    uint64_t first, clamp;                     /* what the rotations are of */
+    float *page_cos, *page_sin, *base_cos, *base_sin;
+    float *seq_k, *seq_v;  /* of a whole sequence; NULL in a session's work */
+    uint64_t first, clamp; /* what the rotations are of */
     uint32_t n_angles;
     float **scratch; /* [n_scratch], one per worker */
     uint32_t n_scratch;
@@ -97,6 +103,15 @@ acc_ref_span acc_ref_work_span(acc_ref_work *w, const acc_ref_kv *kv, uint64_t f
 bool acc_ref_block(accllm_runtime *rt, const acc_hparams *hp, const acc_ref_layer *l, const acc_ref_kv *kv,
                    const acc_ref_span *span, float *x, acc_ref_work *w, acc_ref_tap *tap, void *user);
 
+/* ---- simulate.c ---- */
+
+/* One head's key and value of token i of the span as the cache would give them back, the key rotated by its position.
+ * False: a value that has no code. */
+bool acc_ref_code(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, uint32_t i, uint32_t head,
+                  const float *k, const float *v, float *k_out, float *v_out);
+/* The page size and key means of a packed file; 256 and none for others. */
+accllm_status acc_ref_load_page(acc_ref_model *m, const acc_source *src, accllm_error *err) ACC_MUST_CHECK;
+
 /* ---- model.c ---- */
 
 struct acc_ref_model {
@@ -104,6 +119,8 @@ struct acc_ref_model {
     acc_hparams hp;
     float *embd, *output, *output_norm; /* output NULL: tied */
     acc_ref_layer *layers;
+    uint32_t page;
+    float *k_mean; /* [n_layers][n_kv_heads * head_dim], NULL: zero */
 };
 
 #endif

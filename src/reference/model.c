@@ -60,6 +60,7 @@ static accllm_status load(acc_ref_model *m, const acc_source *src, accllm_error 
     if (!m->hp.tied) ACC_TRY(read_tensor(&m->output, src, ACC_T_OUTPUT, 0, false, err));
     ACC_TRY(read_tensor(&m->output_norm, src, ACC_T_OUTPUT_NORM, 0, false, err));
     ACC_TRY(acc_alloc((void **)&m->layers, m->hp.n_layers, sizeof *m->layers, "layers", err));
+    ACC_TRY(acc_ref_load_page(m, src, err));
     for (uint32_t i = 0; i < m->hp.n_layers; i++) {
         ACC_TRY(acc_check_abort(m->rt, err));
         ACC_TRY(acc_ref_layer_load(&m->layers[i], src, i, err));
@@ -93,6 +94,7 @@ void acc_ref_model_free(acc_ref_model **model)
     if (!m) return;
     for (uint32_t i = 0; m->layers && i < m->hp.n_layers; i++) acc_ref_layer_free(&m->layers[i]);
     acc_free(m->layers);
+    acc_free(m->k_mean);
     acc_free(m->embd);
     acc_free(m->output);
     acc_free(m->output_norm);

@@ -25,7 +25,9 @@ static accllm_status shape(ref_session *s, const accllm_session_params *p, accll
     const acc_hparams *hp = &s->m->hp;
     uint64_t trained = hp->n_ctx_train ? hp->n_ctx_train : 2048, rows;
     s->chunk = p->chunk ? p->chunk : 128;
-    if (p->kv_bits != 0 && p->kv_bits != 32)
+    s->kv.bits = p->kv_bits == 32 ? 0 : p->kv_bits;
+    s->kv.page = s->m->page;
+    if (s->kv.bits != 0 && s->kv.bits != 4 && s->kv.bits != 8)
         return acc_fail(err, ACCLLM_E_UNSUPPORTED, "the float reference has no %u-bit cache", p->kv_bits);
     if (p->full_attention) {
         rows = s->limit = p->n_ctx ? p->n_ctx : trained;
@@ -90,6 +92,7 @@ static acc_ref_kv layer_kv(const ref_session *s, uint32_t layer)
 {
     acc_ref_kv kv = s->kv;
     size_t sinks = (size_t)kv.sink_rows * s->m->hp.n_kv_heads * s->m->hp.head_dim;
+    if (s->m->k_mean) kv.k_mean = s->m->k_mean + (size_t)layer * s->m->hp.n_kv_heads * s->m->hp.head_dim;
     kv.sink_k = s->cache + 2 * layer * s->part;
     kv.ring_k = kv.sink_k + sinks;
     kv.sink_v = kv.sink_k + s->part;

@@ -247,7 +247,7 @@ static void attention_does_not_depend_on_the_position(void **state)
             }
             for (uint32_t i = 0; i < CHUNK * 32; i++) q[i] = 4 * (float)acc_random_unit(57 + step, i) - 2;
             acc_ref_span span = acc_ref_work_span(w, &kv, start[which] + (uint64_t)step * CHUNK, CHUNK);
-            acc_ref_kv_put(&kv, hp, &span, k, v);
+            assert_true(acc_ref_kv_put(&kv, hp, &span, k, v));
             acc_ref_attend(rt, &kv, hp, &span, q, out[which][step], w->scratch, w->block);
         }
         acc_ref_work_free(&w);
@@ -276,7 +276,7 @@ static void bad_input_is_refused(void **state)
     assert_int_equal(acc_ref_session_create(&s, &ops, m, &p, &err), ACCLLM_OK);
     ops->free(s);
     p = lambda(4, 16, 4);
-    p.kv_bits = 4;
+    p.kv_bits = 2;
     assert_int_equal(acc_ref_session_create(&s, &ops, m, &p, &err), ACCLLM_E_UNSUPPORTED);
     p = (accllm_session_params){.full_attention = true, .n_ctx = 6, .chunk = 4, .trace = true};
     assert_int_equal(acc_ref_session_create(&s, &ops, m, &p, &err), ACCLLM_OK);
@@ -306,6 +306,52 @@ static void bad_input_is_refused(void **state)
     acc_ref_model_free(&m);
     src->close(src);
     runtime_free(rt);
+}
+
+/* Coded keys and values stay within half a step of the true ones, wherever the page starts. */
+static void simulated_codes_are_close(void **state)
+{
+    (void)state;
+    enum { CHUNK = 20, ROWS = 32, PAGE = 16 };
+    acc_source *src = tiny_source(19, &rich);
+    const acc_hparams *hp = &src->hp;
+    static float exact[2][2 * ROWS * 8], coded[2][2 * ROWS * 8], sink[2][2 * 3 * 8], k[CHUNK * 16], v[CHUNK * 16];
+    float mean[16];
+    acc_ref_work *w;
+    assert_int_equal(acc_ref_work_init(&w, hp, CHUNK, ROWS, false, NULL), ACCLLM_OK);
+    for (uint32_t i = 0; i < CHUNK * 16; i++) k[i] = (float)acc_random_unit(20, i) - 0.5f, v[i] = k[i] + 0.25f;
+    for (uint32_t i = 0; i < 16; i++) mean[i] = 0.1f * (float)acc_random_unit(21, i);
+    for (uint32_t bits = 8; bits >= 4; bits -= 4) {
+        acc_ref_kv kv = {.sink_k = sink[0],
+                         .sink_v = sink[1],
+                         .ring_k = exact[0],
+                         .ring_v = exact[1],
+                         .sink_rows = 3,
+                         .ring_rows = ROWS,
+                         .sinks = 3,
+                         .window = ROWS,
+                         .page = PAGE,
+                         .k_mean = mean};
+        acc_ref_span span = acc_ref_work_span(w, &kv, 1000, CHUNK);
+        assert_true(acc_ref_kv_put(&kv, hp, &span, k, v));
+        kv.ring_k = coded[0];
+        kv.ring_v = coded[1];
+        kv.bits = bits;
+        w->n_angles = 0; /* the rotations in pages are not there yet */
+        span = acc_ref_work_span(w, &kv, 1000, CHUNK);
+        assert_true(acc_ref_kv_put(&kv, hp, &span, k, v));
+        double off = worst_f(exact[0], coded[0], 2 * ROWS * 8), off_v = worst_f(exact[1], coded[1], 2 * ROWS * 8);
+        double step = bits == 4 ? 1.0 / 15 : 0.75 / 127; /* of values; a key's error is the mean of 8 */
+        assert_true(off > 0.1 * step && off < 1.5 * step);
+        assert_true(off_v > 0.3 * step && off_v < (bits == 4 ? 1.01 : 0.51) * step);
+    }
+    v[5] = INFINITY;
+    acc_ref_kv kv = {
+        .ring_k = coded[0], .ring_v = coded[1], .ring_rows = ROWS, .window = ROWS, .page = PAGE, .bits = 4};
+    acc_ref_span span = acc_ref_work_span(w, &kv, 2000, CHUNK);
+    assert_false(acc_ref_kv_put(&kv, hp, &span, k, v));
+    acc_ref_work_free(&w);
+    src->close(src);
 }
 
 static void exponentials_and_norms(void **state)
@@ -338,6 +384,7 @@ int main(void)
         cmocka_unit_test(angles_far_out_are_right),
         cmocka_unit_test(attention_does_not_depend_on_the_position),
         cmocka_unit_test(bad_input_is_refused),
+        cmocka_unit_test(simulated_codes_are_close),
         cmocka_unit_test(exponentials_and_norms),
     };
     return cmocka_run_group_tests_name("reference", tests, NULL, NULL);

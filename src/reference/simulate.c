@@ -1,0 +1,73 @@
+/*
+ * A simulated 4- or 8-bit cache for the float reference: keys and values pass through the codes of docs/numerics.md
+ * ("Keys, values, queries") and come back as floats. Activations, queries and attention stay float, so a comparison
+ * shows what the cache alone costs.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "numerics/numerics.h"
+#include "reference/internal.h"
+
+static bool through_codes(float *x, uint32_t n, uint32_t bits)
+{
+    uint8_t u[ACC_MAX_HEAD_DIM], zero;
+    int8_t s8[ACC_MAX_HEAD_DIM];
+    uint16_t half;
+    bool ok = bits == 4 ? acc_kv4(x, n, u, &half, &zero) : acc_kv8(x, n, s8, &half);
+    if (!ok) return false;
+    float scale = acc_f16_to_f32(half);
+    for (uint32_t i = 0; i < n; i++) x[i] = scale * (float)(bits == 4 ? (int)u[i] - (int)zero : (int)s8[i]);
+    return true;
+}
+
+/* The key at its offset in its page, coded, then turned on by the page's start: the sum is its position. */
+static bool code_key(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, uint32_t i, uint32_t head,
+                     const float *k, float *out)
+{
+    uint32_t hd = hp->head_dim, block = acc_hadamard_block(hd);
+    const float *mean = kv->k_mean ? kv->k_mean + (size_t)head * hd : NULL;
+    size_t at = (size_t)i * (hd / 2);
+    if (span->first + i < kv->sinks) {
+        acc_ref_rotate(k, span->cos + at, span->sin + at, hd, out);
+        return through_codes(out, hd, 8);
+    }
+    acc_ref_rotate(k, span->page_cos + at, span->page_sin + at, hd, out);
+    for (uint32_t d = 0; mean && d < hd; d++) out[d] -= mean[d];
+    acc_hadamard(out, hd, block);
+    bool ok = through_codes(out, hd, kv->bits);
+    acc_hadamard(out, hd, block);
+    for (uint32_t d = 0; d < hd; d++) out[d] = out[d] / (float)block + (mean ? mean[d] : 0.0f);
+    acc_ref_rotate(out, span->base_cos + at, span->base_sin + at, hd, out);
+    return ok;
+}
+
+bool acc_ref_code(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, uint32_t i, uint32_t head,
+                  const float *k, const float *v, float *k_out, float *v_out)
+{
+    memcpy(v_out, v, hp->head_dim * sizeof *v);
+    bool sink = span->first + i < kv->sinks;
+    return through_codes(v_out, hp->head_dim, sink ? 8 : kv->bits) && code_key(kv, hp, span, i, head, k, k_out);
+}
+
+accllm_status acc_ref_load_page(acc_ref_model *m, const acc_source *src, accllm_error *err)
+{
+    const acc_hparams *hp = &m->hp;
+    uint32_t page;
+    m->page = 256;
+    if (!src->meta) return ACCLLM_OK;
+    if (acc_gguf_u32(src->meta, "accllm.kv.page", &page) && page > 0) m->page = page;
+    size_t width = (size_t)hp->n_kv_heads * hp->head_dim;
+    for (uint32_t l = 0; l < hp->n_layers; l++) {
+        char name[48];
+        (void)snprintf(name, sizeof name, "blk.%u.attn_k_mean", l);
+        const acc_gguf_tensor *t = acc_gguf_find(src->meta, name);
+        if (!t) continue;
+        if (t->dim[0] > width || t->dim[0] * t->dim[1] != width || t->dim[2] * t->dim[3] != 1)
+            return acc_fail(err, ACCLLM_E_FORMAT, "tensor %s does not have %zu values", name, width);
+        if (!m->k_mean)
+            ACC_TRY(acc_alloc((void **)&m->k_mean, (size_t)hp->n_layers * width, sizeof *m->k_mean, "key means", err));
+        ACC_TRY(acc_gguf_read_f32(src->meta, t, 0, width, m->k_mean + l * width, err));
+    }
+    return ACCLLM_OK;
+}

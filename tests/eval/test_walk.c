@@ -1,0 +1,111 @@
+/* The walk over a text: every token scored once, in the right window, behind the right tokens. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "eval/walk.h"
+
+#define N 103u
+
+/* Replays a walk: what a session would hold, and for every scored token the number of tokens before it. */
+static void replay(uint32_t ctx, uint32_t stride, bool stream, int32_t bos, size_t rows, int behind[N])
+{
+    int32_t ids[N], held[N + 2];
+    acc_walk w;
+    acc_walk_step s;
+    accllm_ppl_params p = {.ctx = ctx, .stride = stride, .stream = stream};
+    for (uint32_t i = 0; i < N; i++) ids[i] = (int32_t)(1000 + i), behind[i] = -1;
+    assert_int_equal(acc_walk_init(&w, ids, N, bos, &p, rows, NULL), ACCLLM_OK);
+    size_t n = 0;
+    while (acc_walk_next(&w, &s)) {
+        if (s.reset) n = 0;
+        assert_true(s.n_ids >= 1 && s.n_ids <= rows && s.n_rows <= s.n_ids);
+        memcpy(held + n, s.ids, s.n_ids * sizeof *held);
+        n += s.n_ids;
+        assert_true(stream || n < ctx); /* the window's last token needs no evaluation */
+        if (bos >= 0) assert_int_equal(held[0], bos);
+        for (size_t i = 0; i < s.n_rows; i++) {
+            size_t target = s.first_target + i, before = n - s.n_rows + i + 1; /* tokens that this row has seen */
+            assert_true(target < N && behind[target] == -1);
+            behind[target] = (int)before;
+            if (before > (bos >= 0)) assert_int_equal(held[before - 1], ids[target - 1]);
+        }
+    }
+    acc_walk_free(&w);
+}
+
+static void back_to_back_windows(void **state)
+{
+    (void)state;
+    int behind[N];
+    for (size_t rows = 1; rows < 30; rows += 4) {
+        replay(10, 0, false, -1, rows, behind);
+        for (uint32_t i = 0; i < N; i++) assert_int_equal(behind[i], i % 10 ? (int)(i % 10) : -1);
+        replay(10, 10, false, 7, rows, behind);
+        for (uint32_t i = 0; i < N; i++) assert_int_equal(behind[i], (int)(i % 9) + 1);
+    }
+}
+
+static void overlapping_windows(void **state)
+{
+    (void)state;
+    int behind[N];
+    for (size_t rows = 1; rows < 30; rows += 4) {
+        replay(10, 4, false, -1, rows, behind);
+        assert_int_equal(behind[0], -1);
+        for (uint32_t i = 1; i < N; i++) assert_int_equal(behind[i], i < 10 ? (int)i : 6 + (int)((i - 10) % 4));
+        replay(11, 4, false, 7, rows, behind);
+        for (uint32_t i = 0; i < N; i++) assert_int_equal(behind[i], 1 + (i < 10 ? (int)i : 6 + (int)((i - 10) % 4)));
+    }
+}
+
+static void a_stream_is_one_window(void **state)
+{
+    (void)state;
+    int behind[N];
+    replay(10, 3, true, -1, 16, behind);
+    for (uint32_t i = 0; i < N; i++) assert_int_equal(behind[i], i ? (int)i : -1);
+    replay(10, 3, true, 7, 16, behind);
+    for (uint32_t i = 0; i < N; i++) assert_int_equal(behind[i], (int)i + 1);
+}
+
+static void senseless_walks_are_refused(void **state)
+{
+    (void)state;
+    int32_t id[2] = {1, 2};
+    acc_walk w;
+    accllm_error err;
+    accllm_ppl_params p = {.ctx = 1};
+    assert_int_equal(acc_walk_init(&w, id, 2, -1, &p, 4, &err), ACCLLM_E_ARG);
+    p = (accllm_ppl_params){.ctx = 8, .stride = 9};
+    assert_int_equal(acc_walk_init(&w, id, 2, -1, &p, 4, &err), ACCLLM_E_ARG);
+    p = (accllm_ppl_params){.ctx = 8};
+    assert_int_equal(acc_walk_init(&w, id, 1, -1, &p, 4, &err), ACCLLM_E_ARG);
+    assert_int_equal(acc_walk_init(&w, id, 1, 5, &p, 4, &err), ACCLLM_OK);
+    acc_walk_free(&w);
+}
+
+static void log_of_a_sum(void **state)
+{
+    (void)state;
+    const float x[7] = {1000, 999, 998.5f, -200, 1000, 0, 997};
+    double want = 1000 + log(2 + exp(-1) + exp(-1.5) + exp(-3));
+    assert_true(fabs(acc_log_sum_exp(x, 7) - want) < 1e-9);
+    assert_true(fabs(acc_log_sum_exp(x, 1) - 1000) < 1e-12);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(back_to_back_windows),   cmocka_unit_test(overlapping_windows),
+        cmocka_unit_test(a_stream_is_one_window), cmocka_unit_test(senseless_walks_are_refused),
+        cmocka_unit_test(log_of_a_sum),
+    };
+    return cmocka_run_group_tests_name("walk", tests, NULL, NULL);
+}
