@@ -189,10 +189,15 @@ static accllm_status run(exporter *x, const char *path, accllm_error *err)
 static accllm_status open_any(acc_source **src, acc_packed **packed, const char *path, accllm_error *err)
 {
     acc_gguf *g;
-    accllm_status s = acc_gguf_open(&g, path, true, NULL);
-    bool is_packed = s == ACCLLM_OK && acc_is_packed(g);
-    if (s == ACCLLM_OK) acc_gguf_free(&g);
-    if (!is_packed) return acc_checkpoint_open(src, path, true, err); /* says itself what is wrong with the file */
+    bool is_packed = false;
+    accllm_status s = acc_gguf_open(&g, path, true, err);
+    if (s == ACCLLM_OK) {
+        is_packed = acc_is_packed(g);
+        acc_gguf_free(&g);
+    } else if (s != ACCLLM_E_FORMAT) {
+        return s;
+    }
+    if (!is_packed) return acc_checkpoint_open(src, path, true, err); /* a llama2.c file is no GGUF */
     ACC_TRY(acc_packed_open(packed, path, true, false, err));
     return acc_packed_source(src, *packed, err);
 }
