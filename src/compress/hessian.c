@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "compress/gemm.h"
 #include "compress/solver.h"
 #include "core/memory.h"
 
@@ -35,12 +36,9 @@ void acc_hessian_reset(acc_hessian *h)
     for (size_t i = 0; i < (size_t)h->cols * h->cols; i++) h->sum[i] = 0;
 }
 
-void acc_hessian_add(acc_hessian *h, const float *x, uint32_t n_tokens)
+void acc_hessian_add(acc_pool *pool, acc_hessian *h, const float *x, uint32_t n_tokens)
 {
-    size_t n = h->cols;
-    cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, (int)n, (int)n_tokens, 1.0f, x, (int)n, 0.0f, h->chunk, (int)n);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = i; j < n; j++) h->sum[i * n + j] += (double)h->chunk[i * n + j];
+    acc_gram_add(pool, x, n_tokens, h->cols, h->chunk, h->sum);
     h->tokens += n_tokens;
 }
 
@@ -172,6 +170,7 @@ static accllm_status factorise(acc_factor *f, double mean, const char *what, acc
     void *p;
     ACC_TRY(acc_alloc(&p, (size_t)f->n * f->n, sizeof(double), "factor of the Hessian", err));
     bool ok = false;
+    openblas_set_num_threads(1); /* the same bits whatever the number of threads */
     double damping = f->damping;
     for (int attempt = 0; attempt < 14 && !ok; attempt++, damping *= 10) {
         f->damping = damping;

@@ -1,7 +1,7 @@
 /* The quadratic loss of a layer's codes, and the closed-form factor of each row's scale. */
-#include <cblas.h>
 #include <math.h>
 
+#include "compress/gemm.h"
 #include "compress/solver.h"
 #include "core/memory.h"
 
@@ -31,21 +31,22 @@ static double refit_row(acc_codes *c, uint32_t r, double signal, double x, doubl
     return better > 0 ? better : 0;
 }
 
-static void block_loss(acc_codes *c, const float *w, const float *h, bool refit, uint32_t r0, uint32_t n, float *diff,
-                       float *product, acc_loss *loss)
+static void block_loss(acc_pool *pool, acc_codes *c, const float *w, const float *h, bool refit, uint32_t r0,
+                       uint32_t n, float *diff, float *product, acc_loss *loss)
 {
-    const int cols = (int)c->cols;
     double signal[BLOCK_ROWS];
     const float *wb = w + (size_t)r0 * c->cols;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, cols, cols, 1, wb, cols, h, cols, 0, product, cols);
+    acc_gemm g = {.m = n, .n = c->cols, .k = c->cols, .alpha = 1, .a = wb, .b = h, .c = product};
+    g.lda = g.ldb = g.ldc = c->cols;
+    acc_gemm_run(pool, &g);
     for (uint32_t i = 0; i < n; i++) signal[i] = dot(wb + (size_t)i * c->cols, product + (size_t)i * c->cols, c->cols);
     for (uint32_t i = 0; i < n; i++) {
         float *row = diff + (size_t)i * c->cols;
         acc_codes_dequant_row(c, r0 + i, row);
         for (uint32_t j = 0; j < c->cols; j++) row[j] -= wb[(size_t)i * c->cols + j];
     }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, cols, cols, 1, diff, cols, h, cols, 0, product,
-                cols);
+    g.a = diff;
+    acc_gemm_run(pool, &g);
     for (uint32_t i = 0; i < n; i++) {
         const float *eh = product + (size_t)i * c->cols;
         double y = dot(eh, diff + (size_t)i * c->cols, c->cols);
@@ -55,7 +56,7 @@ static void block_loss(acc_codes *c, const float *w, const float *h, bool refit,
     }
 }
 
-accllm_status acc_codes_loss(acc_codes *c, const float *w, const float *h, bool refit, acc_loss *loss,
+accllm_status acc_codes_loss(acc_pool *pool, acc_codes *c, const float *w, const float *h, bool refit, acc_loss *loss,
                              accllm_error *err)
 {
     void *diff, *product;
@@ -64,7 +65,7 @@ accllm_status acc_codes_loss(acc_codes *c, const float *w, const float *h, bool 
     accllm_status s = acc_alloc(&product, (size_t)BLOCK_ROWS * c->cols, sizeof(float), "errors of weights", err);
     for (uint32_t r = 0; s == ACCLLM_OK && r < c->rows; r += BLOCK_ROWS) {
         uint32_t n = c->rows - r < BLOCK_ROWS ? c->rows - r : BLOCK_ROWS;
-        block_loss(c, w, h, refit, r, n, diff, product, loss);
+        block_loss(pool, c, w, h, refit, r, n, diff, product, loss);
     }
     acc_free(diff);
     acc_free(product);

@@ -1,8 +1,8 @@
 /* The sweep over batches of columns: strips of rows in parallel inside a batch, one GEMM for all columns after it. */
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
+#include "compress/gemm.h"
 #include "compress/solver.h"
 #include "core/memory.h"
 
@@ -55,16 +55,25 @@ static void reorder(const acc_factor *f, float *wt, float *scratch, uint32_t row
 
 static void run_batches(acc_pool *pool, acc_sweep *s)
 {
-    const int n = (int)s->f->n, rows = (int)s->c->rows_pad;
+    const uint32_t rows = s->c->rows_pad;
     for (uint32_t begin = 0; begin < s->f->n; begin += ACC_SOLVE_BATCH) {
         s->begin = begin;
         s->count = s->f->n - begin < ACC_SOLVE_BATCH ? s->f->n - begin : ACC_SOLVE_BATCH;
         acc_pool_run(pool, sweep_worker, s);
-        const int next = (int)(begin + s->count), rest = n - next;
-        if (rest > 0)
-            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rest, rows, (int)s->count, -1.0f,
-                        s->f->u + (size_t)begin * s->f->n + (size_t)next, n, s->e, rows, 1.0f,
-                        s->wt + (size_t)next * s->c->rows_pad, rows);
+        const uint32_t next = begin + s->count;
+        const acc_gemm g = {.trans_a = true,
+                            .m = s->f->n - next,
+                            .n = rows,
+                            .k = s->count,
+                            .alpha = -1,
+                            .beta = 1,
+                            .a = s->f->u + (size_t)begin * s->f->n + next,
+                            .b = s->e,
+                            .c = s->wt + (size_t)next * rows,
+                            .lda = s->f->n,
+                            .ldb = rows,
+                            .ldc = rows};
+        if (g.m > 0) acc_gemm_run(pool, &g);
     }
 }
 

@@ -13,7 +13,7 @@ static accllm_status measure_rtn(acc_pool *pool, acc_codes *c, const float *w, c
     acc_loss loss;
     (void)acc_choose_scales(pool, c, wt, NULL);
     ACC_TRY(acc_solve_rtn(pool, c, wt, NULL, err));
-    ACC_TRY(acc_codes_loss(c, w, f->h, false, &loss, err));
+    ACC_TRY(acc_codes_loss(pool, c, w, f->h, false, &loss, err));
     *error = loss.error;
     return ACCLLM_OK;
 }
@@ -49,7 +49,7 @@ accllm_status acc_quantize(acc_pool *pool, const acc_quantize_params *p, acc_wei
     shape->level2 = (uint8_t)c->level2;
     if (f) {
         acc_loss loss;
-        ACC_TRY(acc_codes_loss(c, w, f->h, p->obs, &loss, err));
+        ACC_TRY(acc_codes_loss(pool, c, w, f->h, p->obs, &loss, err));
         stats->error = loss.error;
         stats->signal = loss.signal;
         if (!isfinite(loss.error)) return acc_fail(err, ACCLLM_E_NUMERIC, "%s: the loss is not finite", what);

@@ -34,7 +34,7 @@ accllm_status acc_hessian_create(acc_hessian *h, uint32_t cols, accllm_error *er
 void acc_hessian_free(acc_hessian *h); /* safe on a zeroed struct, zeroes it */
 void acc_hessian_reset(acc_hessian *h);
 /* x [n_tokens][cols]. */
-void acc_hessian_add(acc_hessian *h, const float *x, uint32_t n_tokens);
+void acc_hessian_add(acc_pool *pool, acc_hessian *h, const float *x, uint32_t n_tokens);
 
 /* What the sweeps need of a Hessian: H/T + damping * mean(diag) * I = (U^T U)^-1, columns reordered in units (a unit is
  * the columns of one code) by falling diagonal. */
@@ -144,7 +144,7 @@ typedef struct acc_loss {
 
 /* Loss of the codes against w [rows][cols] under H [cols][cols]. With refit, each row's rscale is first multiplied by
  * the closed-form best factor, which never raises the loss. */
-accllm_status acc_codes_loss(acc_codes *c, const float *w, const float *h, bool refit, acc_loss *loss,
+accllm_status acc_codes_loss(acc_pool *pool, acc_codes *c, const float *w, const float *h, bool refit, acc_loss *loss,
                              accllm_error *err) ACC_MUST_CHECK;
 
 /* ---- one matrix (quantize.c) ---- */

@@ -27,6 +27,20 @@ static float *random_matrix(uint64_t key, size_t n, float scale)
     return w;
 }
 
+static acc_pool *pool_of(uint32_t n)
+{
+    acc_pool *p;
+    assert_int_equal(acc_pool_create(&p, n, NULL), ACCLLM_OK);
+    return p;
+}
+
+static void hessian_add(acc_hessian *h, const float *x, uint32_t n_tokens)
+{
+    acc_pool *pool = pool_of(2);
+    acc_hessian_add(pool, h, x, n_tokens);
+    acc_pool_free(&pool);
+}
+
 /* Correlated inputs: a random walk over the columns with a few loud ones, as in real layers. */
 static void correlated_hessian(acc_hessian *h, uint32_t cols, uint32_t tokens, uint64_t key)
 {
@@ -37,16 +51,9 @@ static void correlated_hessian(acc_hessian *h, uint32_t cols, uint32_t tokens, u
             x[(size_t)t * cols + j] += 0.8f * x[(size_t)t * cols + j - 1];
             if (j % 37 == 5) x[(size_t)t * cols + j] *= 4;
         }
-    acc_hessian_add(h, x, tokens / 2);
-    acc_hessian_add(h, x + (size_t)(tokens / 2) * cols, tokens - tokens / 2);
+    hessian_add(h, x, tokens / 2);
+    hessian_add(h, x + (size_t)(tokens / 2) * cols, tokens - tokens / 2);
     acc_free(x);
-}
-
-static acc_pool *pool_of(uint32_t n)
-{
-    acc_pool *p;
-    assert_int_equal(acc_pool_create(&p, n, NULL), ACCLLM_OK);
-    return p;
 }
 
 static void a_factor_inverts_the_damped_hessian(void **state)
@@ -98,14 +105,14 @@ static void dead_columns_and_no_input_are_survived(void **state)
     assert_int_equal(acc_factor_create(&f, &h, 4, 0.01, "test", NULL), ACCLLM_OK); /* nothing seen */
     assert_int_equal(f.dead, N);
     acc_factor_free(&f);
-    acc_hessian_add(&h, x, 8); /* rank 8 of 36 */
+    hessian_add(&h, x, 8); /* rank 8 of 36 */
     assert_int_equal(acc_factor_create(&f, &h, 4, 0.01, "test", NULL), ACCLLM_OK);
     assert_int_equal(f.dead, 2);
     acc_factor_free(&f);
     assert_int_equal(acc_factor_create(&f, &h, 4, 1e-12, "test", NULL), ACCLLM_OK);
     acc_factor_free(&f);
     x[5] = NAN;
-    acc_hessian_add(&h, x, 8);
+    hessian_add(&h, x, 8);
     assert_int_equal(acc_factor_create(&f, &h, 4, 0.01, "test", NULL), ACCLLM_E_NUMERIC);
     acc_hessian_free(&h);
     acc_free(x);

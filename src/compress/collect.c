@@ -1,0 +1,82 @@
+/* What a calibration pass leaves behind: Hessians of the linear inputs, and the mean of page-rotated keys. */
+#include <math.h>
+#include <string.h>
+
+#include "compress/pipeline.h"
+#include "core/memory.h"
+
+static accllm_status rotation_tables(acc_collector *c, const acc_hparams *hp, uint32_t positions, accllm_error *err)
+{
+    const uint32_t half = hp->head_dim / 2;
+    void *p;
+    ACC_TRY(acc_alloc(&p, (size_t)positions * half, sizeof *c->cos, "rotation table", err));
+    c->cos = p;
+    ACC_TRY(acc_alloc(&p, (size_t)positions * half, sizeof *c->sin, "rotation table", err));
+    c->sin = p;
+    for (uint32_t t = 0; t < positions; t++)
+        for (uint32_t j = 0; j < half; j++) {
+            c->cos[(size_t)t * half + j] = (float)cos(t * hp->rope_freq[j]);
+            c->sin[(size_t)t * half + j] = (float)sin(t * hp->rope_freq[j]);
+        }
+    return ACCLLM_OK;
+}
+
+static accllm_status collector_alloc(acc_collector *c, const acc_run *r, accllm_error *err)
+{
+    const acc_hparams *hp = r->hp;
+    const uint32_t cols[4] = {hp->n_embd, hp->n_heads * hp->head_dim, hp->n_embd, hp->n_ff};
+    void *p;
+    ACC_TRY(acc_alloc(&p, c->kv_dim, sizeof *c->key_sum, "key means", err));
+    c->key_sum = p;
+    if (r->obs)
+        for (int i = 0; i < 4; i++) ACC_TRY(acc_hessian_create(&c->hessian[i], cols[i], err));
+    return rotation_tables(c, hp, c->page < r->cal.seq_len ? c->page : r->cal.seq_len, err);
+}
+
+accllm_status acc_collector_create(acc_collector *c, const acc_run *r, accllm_error *err)
+{
+    *c = (acc_collector){.head_dim = r->hp->head_dim, .kv_dim = r->hp->n_kv_heads * r->hp->head_dim};
+    c->pool = r->rt->pool;
+    c->page = r->plan.page;
+    c->sinks = r->plan.sinks;
+    accllm_status s = collector_alloc(c, r, err);
+    if (s != ACCLLM_OK) acc_collector_free(c);
+    return s;
+}
+
+void acc_collector_free(acc_collector *c)
+{
+    for (int i = 0; i < 4; i++) acc_hessian_free(&c->hessian[i]);
+    acc_free(c->key_sum);
+    acc_free(c->cos);
+    acc_free(c->sin);
+    *c = (acc_collector){0};
+}
+
+/* Keys of one whole sequence. Sinks are stored apart and without the mean (docs/numerics.md), so they do not count. */
+static void add_keys(acc_collector *c, const float *k, uint32_t n)
+{
+    const uint32_t half = c->head_dim / 2;
+    for (uint32_t t = c->sinks; t < n; t++) {
+        const float *row = k + (size_t)t * c->kv_dim;
+        const float *cs = c->cos + (size_t)(t % c->page) * half, *sn = c->sin + (size_t)(t % c->page) * half;
+        for (uint32_t h = 0; h < c->kv_dim; h += c->head_dim)
+            for (uint32_t j = 0; j < half; j++) {
+                float a = row[h + j], b = row[h + half + j];
+                c->key_sum[h + j] += (double)(a * cs[j] - b * sn[j]);
+                c->key_sum[h + half + j] += (double)(b * cs[j] + a * sn[j]);
+            }
+        c->n_keys++;
+    }
+}
+
+void acc_collector_tap(void *user, acc_tensor_id which, const float *x, uint32_t n_tokens, uint32_t cols)
+{
+    acc_collector *c = user;
+    int i = which == ACC_T_ATTN_Q ? 0 : which == ACC_T_ATTN_OUT ? 1 : which == ACC_T_FFN_GATE ? 2 : 3;
+    (void)cols;
+    if (which == ACC_T_ATTN_K)
+        add_keys(c, x, n_tokens);
+    else if (c->wanted >> i & 1)
+        acc_hessian_add(c->pool, &c->hessian[i], x, n_tokens);
+}

@@ -1,0 +1,258 @@
+/* Layer by layer: collect Hessians over the compressed prefix, quantise, pass the tokens' states on. */
+#include <string.h>
+
+#include "compress/pipeline.h"
+#include "core/clock.h"
+#include "core/memory.h"
+
+#define SAVE_HIDDEN_SECONDS 60.0
+
+/* The matrices of a layer in file order, and which Hessian each one's input has. */
+static const uint8_t input_of[ACC_LINEARS] = {0, 0, 0, 1, 2, 2, 3};
+
+static float **matrix_of(acc_ref_layer *l, int i)
+{
+    float **const m[ACC_LINEARS] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+    return m[i];
+}
+
+/* Scratch of the layer stage. */
+typedef struct layer_work {
+    acc_run *r;
+    acc_ref_work *ref;
+    acc_collector collector;
+    float *copy; /* [seq_len][n_embd] */
+    uint8_t *blob[ACC_LINEARS];
+    float *k_mean;
+    acc_ref_layer l;
+    uint32_t layer;
+} layer_work;
+
+static size_t sequence_floats(const acc_run *r)
+{
+    return (size_t)r->cal.seq_len * r->hp->n_embd;
+}
+
+/* One pass of every sequence through the layer. keep: hidden becomes the output, else only the tap sees anything. */
+static accllm_status pass(layer_work *w, bool keep, const char *what, double from, double to, accllm_error *err)
+{
+    acc_run *r = w->r;
+    const size_t n = sequence_floats(r);
+    for (uint32_t s = 0; s < r->cal.n_seqs; s++) {
+        float *x = r->hidden + s * n;
+        if (!keep) x = memcpy(w->copy, x, n * sizeof *x);
+        acc_run_progress(r, from + (to - from) * s / r->cal.n_seqs, "layer %u/%u: %s", w->layer + 1, r->hp->n_layers,
+                         what);
+        accllm_status st = acc_ref_layer_forward(r->rt, r->hp, &w->l, x, r->cal.seq_len, &r->attention, w->ref,
+                                                 acc_collector_tap, &w->collector, err);
+        if (st == ACCLLM_E_CANCELLED) return st;
+        if (st != ACCLLM_OK) return acc_prefix(err, st, "layer %u", w->layer);
+    }
+    return ACCLLM_OK;
+}
+
+/* One matrix: codes, packed blob, and the float matrix replaced by what the codes say. */
+static accllm_status quantize_matrix(layer_work *w, int i, const acc_factor *f, acc_tensor_record *rec,
+                                     accllm_error *err)
+{
+    acc_run *r = w->r;
+    acc_weight shape = r->plan.linear[i];
+    char name[64];
+    acc_codes c;
+    acc_quantize_stats stats;
+    const acc_quantize_params p = {.obs = r->obs};
+    float *m = *matrix_of(&w->l, i);
+    acc_tensor_name(name, sizeof name, (acc_tensor_id)(ACC_T_ATTN_Q + i), w->layer, "weight");
+    ACC_TRY(acc_codes_create(&c, &shape, shape.rows, err));
+    accllm_status s = acc_quantize(r->rt->pool, &p, &shape, m, f, &c, &stats, name, err);
+    if (s == ACCLLM_OK) {
+        acc_codes_pack(&c, &shape, w->blob[i], 0);
+        for (uint32_t row = 0; row < c.rows; row++) acc_codes_dequant_row(&c, row, m + (size_t)row * c.cols);
+        acc_weight_bind(&shape, w->blob[i]);
+        s = acc_weight_check(&shape, name, 1, err);
+        *rec =
+            (acc_tensor_record){shape.level1, shape.level2, stats.error, stats.signal, stats.rtn_error, stats.seconds};
+    }
+    acc_codes_free(&c);
+    return s;
+}
+
+/* The matrices that share one input. */
+static accllm_status quantize_group(layer_work *w, int input, double from, double to, accllm_error *err)
+{
+    acc_run *r = w->r;
+    acc_factor f = {0};
+    bool have_factor = false;
+    accllm_status s = ACCLLM_OK;
+    for (int i = 0; s == ACCLLM_OK && i < ACC_LINEARS; i++) {
+        if (input_of[i] != input) continue;
+        const char *base = acc_tensor_base((acc_tensor_id)(ACC_T_ATTN_Q + i));
+        acc_run_progress(r, from + (to - from) * i / ACC_LINEARS, "layer %u/%u: %s", w->layer + 1, r->hp->n_layers,
+                         base);
+        s = acc_check_abort(r->rt, err);
+        if (s == ACCLLM_OK && r->obs && !have_factor) {
+            char what[64];
+            acc_tensor_name(what, sizeof what, (acc_tensor_id)(ACC_T_ATTN_Q + i), w->layer, "weight");
+            s = acc_factor_create(&f, &w->collector.hessian[input], r->weights == ACC_FMT_W2S ? 4 : 1, ACC_DAMPING,
+                                  what, err);
+            have_factor = s == ACCLLM_OK;
+        }
+        if (s == ACCLLM_OK)
+            s = quantize_matrix(w, i, have_factor ? &f : NULL, &r->records[(size_t)w->layer * ACC_LINEARS + i], err);
+    }
+    if (have_factor) acc_factor_free(&f);
+    return s;
+}
+
+static void reset_keys(acc_collector *c)
+{
+    memset(c->key_sum, 0, c->kv_dim * sizeof *c->key_sum);
+    c->n_keys = 0;
+}
+
+static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err)
+{
+    acc_run *r = w->r;
+    acc_layer_data d = r->layer;
+    memcpy(d.record, r->records + (size_t)w->layer * ACC_LINEARS, sizeof d.record);
+    for (int i = 0; i < ACC_LINEARS; i++) d.blob[i] = w->blob[i];
+    d.seconds = seconds;
+    d.k_mean = w->k_mean;
+    for (uint32_t j = 0; j < d.k_mean_n; j++)
+        w->k_mean[j] = w->collector.n_keys ? (float)(w->collector.key_sum[j] / (double)w->collector.n_keys) : 0;
+    return acc_work_save_layer(&r->work, w->layer, &d, err);
+}
+
+/* The states after this layer, now and then: they cost more to write than a layer does. */
+static accllm_status save_hidden(acc_run *r, accllm_error *err)
+{
+    double now = acc_seconds();
+    if (now - r->last_save < SAVE_HIDDEN_SECONDS) return ACCLLM_OK;
+    r->last_save = now;
+    return acc_work_save_hidden(&r->work, r->hidden_layers, r->hidden, r->cal.n_seqs * sequence_floats(r), err);
+}
+
+static accllm_status compress_layer(layer_work *w, double from, double to, accllm_error *err)
+{
+    acc_run *r = w->r;
+    const double start = acc_seconds(), part = to - from;
+    for (int i = 0; i < 4; i++)
+        if (r->obs) acc_hessian_reset(&w->collector.hessian[i]);
+    w->collector.wanted = r->obs ? 15 : 0;
+    if (r->obs) ACC_TRY(pass(w, false, "calibrate", from, from + 0.45 * part, err));
+    for (int input = 0; input < 4; input++)
+        ACC_TRY(quantize_group(w, input, from + 0.45 * part, from + 0.7 * part, err));
+    w->collector.wanted = 0;
+    reset_keys(&w->collector);
+    ACC_TRY(pass(w, true, "propagate", from + 0.7 * part, to, err));
+    r->hidden_layers = w->layer + 1;
+    return save_layer(w, acc_seconds() - start, err);
+}
+
+/* A layer of an earlier run: its codes take the place of the weights, and the states pass through. */
+static accllm_status replay_layer(layer_work *w, double from, double to, accllm_error *err)
+{
+    acc_run *r = w->r;
+    acc_layer_data d = r->layer;
+    ACC_TRY(acc_work_load_layer(&r->work, w->layer, &d, err));
+    for (int i = 0; i < ACC_LINEARS; i++) {
+        acc_weight shape = r->plan.linear[i];
+        shape.level1 = (uint8_t)d.record[i].level1;
+        shape.level2 = (uint8_t)d.record[i].level2;
+        acc_weight_bind(&shape, d.blob[i]);
+        for (uint32_t row = 0; row < shape.rows; row++)
+            acc_weight_dequant_row(&shape, row, *matrix_of(&w->l, i) + (size_t)row * shape.cols);
+    }
+    acc_layer_data_close(&d);
+    w->collector.wanted = 0;
+    ACC_TRY(pass(w, true, "replay", from, to, err));
+    r->hidden_layers = w->layer + 1;
+    return ACCLLM_OK;
+}
+
+static accllm_status layer_work_alloc(layer_work *w, accllm_error *err)
+{
+    acc_run *r = w->r;
+    void *p;
+    ACC_TRY(acc_ref_work_create(&w->ref, r->hp, r->cal.seq_len, err));
+    ACC_TRY(acc_collector_create(&w->collector, r, err));
+    ACC_TRY(acc_alloc(&p, sequence_floats(r), sizeof(float), "states of a sequence", err));
+    w->copy = p;
+    ACC_TRY(acc_alloc(&p, r->layer.k_mean_n, sizeof(float), "key means", err));
+    w->k_mean = p;
+    for (int i = 0; i < ACC_LINEARS; i++) {
+        ACC_TRY(acc_alloc(&p, r->layer.bytes[i], 1, "packed weights", err));
+        w->blob[i] = p;
+    }
+    return ACCLLM_OK;
+}
+
+static void layer_work_free(layer_work *w)
+{
+    acc_ref_layer_free(&w->l);
+    acc_ref_work_free(&w->ref);
+    acc_collector_free(&w->collector);
+    acc_free(w->copy);
+    acc_free(w->k_mean);
+    for (int i = 0; i < ACC_LINEARS; i++) acc_free(w->blob[i]);
+}
+
+accllm_status acc_run_layers(acc_run *r, accllm_error *err)
+{
+    layer_work w = {.r = r};
+    const uint32_t n = r->hp->n_layers, first = r->hidden_layers;
+    accllm_status s = first < n ? layer_work_alloc(&w, err) : ACCLLM_OK;
+    r->last_save = acc_seconds();
+    for (uint32_t i = first; s == ACCLLM_OK && i < n; i++) {
+        double from = 0.01 + 0.97 * i / n, to = 0.01 + 0.97 * (i + 1) / n;
+        w.layer = i;
+        s = acc_ref_layer_load(&w.l, r->src, i, err);
+        if (s == ACCLLM_OK) s = i < r->resumed ? replay_layer(&w, from, to, err) : compress_layer(&w, from, to, err);
+        acc_ref_layer_free(&w.l);
+        if (s == ACCLLM_OK && i + 1 < n) s = save_hidden(r, err);
+    }
+    layer_work_free(&w);
+    return s;
+}
+
+/* Rows of the embedding as the packed file will hold them: round-to-nearest works row by row, so a token's row can be
+ * made alone. */
+static accllm_status embed_block(acc_run *r, const int32_t *ids, uint32_t n, float *rows, float *out, accllm_error *err)
+{
+    acc_codes c;
+    acc_weight shape = r->plan.embd;
+    acc_quantize_stats stats;
+    const acc_quantize_params p = {0};
+    for (uint32_t i = 0; i < n; i++)
+        ACC_TRY(
+            r->src->read_rows(r->src, ACC_T_TOKEN_EMBD, 0, (uint64_t)ids[i], 1, rows + (size_t)i * shape.cols, err));
+    ACC_TRY(acc_codes_create(&c, &shape, n, err));
+    accllm_status s = acc_quantize(r->rt->pool, &p, &shape, rows, NULL, &c, &stats, "token_embd", err);
+    for (uint32_t i = 0; s == ACCLLM_OK && i < n; i++) acc_codes_dequant_row(&c, i, out + (size_t)i * shape.cols);
+    acc_codes_free(&c);
+    return s;
+}
+
+accllm_status acc_run_embed(acc_run *r, accllm_error *err)
+{
+    enum { BLOCK = 512 };
+    const size_t total = (size_t)r->cal.n_seqs * r->cal.seq_len;
+    void *p;
+    ACC_TRY(acc_alloc(&p, total, sizeof(float) * r->hp->n_embd, "states of the calibration tokens", err));
+    r->hidden = p;
+    r->hidden_layers = r->resumed ? acc_work_load_hidden(&r->work, r->hidden, total * r->hp->n_embd) : 0;
+    if (r->hidden_layers > r->resumed) r->hidden_layers = 0;
+    if (r->resumed == r->hp->n_layers) r->hidden_layers = r->resumed; /* nothing left that needs them */
+    r->fraction_start = 0.97 * r->hidden_layers / r->hp->n_layers;
+    acc_run_progress(r, r->fraction_start, "calibrate");
+    if (r->hidden_layers) return ACCLLM_OK;
+    ACC_TRY(acc_alloc(&p, (size_t)BLOCK * r->hp->n_embd, sizeof(float), "embedding rows", err));
+    accllm_status s = ACCLLM_OK;
+    for (size_t i = 0; s == ACCLLM_OK && i < total; i += BLOCK) {
+        uint32_t n = total - i < BLOCK ? (uint32_t)(total - i) : BLOCK;
+        s = acc_check_abort(r->rt, err);
+        if (s == ACCLLM_OK) s = embed_block(r, r->cal.ids + i, n, p, r->hidden + i * r->hp->n_embd, err);
+    }
+    acc_free(p);
+    return s;
+}

@@ -1,0 +1,111 @@
+/* What a run says: plans, warnings, progress. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/statvfs.h>
+
+#include "compress/pipeline.h"
+#include "core/clock.h"
+
+/* Measured on a 2-core AVX2 machine: float GEMM and the rest of a calibration pass, per thread. */
+#define FLOPS_PER_THREAD 30e9
+
+void acc_run_note(const acc_run *r, const char *fmt, ...)
+{
+    if (!r->p->note) return;
+    char line[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    r->p->note(r->p->user, line);
+}
+
+void acc_run_progress(acc_run *r, double fraction, const char *fmt, ...)
+{
+    r->fraction = fraction;
+    if (!r->p->progress) return;
+    char stage[96];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(stage, sizeof stage, fmt, ap);
+    va_end(ap);
+    double done = fraction - r->fraction_start, elapsed = acc_seconds() - r->start;
+    accllm_progress p = {stage, fraction, -1};
+    if (done > 0.005 || (done > 0 && elapsed > 5)) p.seconds_left = elapsed / done * (1 - fraction);
+    r->p->progress(r->p->user, &p);
+}
+
+static uint64_t linear_params(const acc_run *r)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < ACC_LINEARS; i++) n += (uint64_t)r->plan.linear[i].rows * r->plan.linear[i].cols;
+    return n;
+}
+
+typedef struct estimate {
+    double hidden, layer, hessians, solver, work_folder, output, seconds;
+} estimate;
+
+static double square(double x)
+{
+    return x * x;
+}
+
+static estimate estimate_run(const acc_run *r)
+{
+    const acc_hparams *hp = r->hp;
+    const double tokens = (double)r->cal.n_seqs * r->cal.seq_len, params = (double)linear_params(r);
+    const double inputs[4] = {hp->n_embd, (double)hp->n_heads * hp->head_dim, hp->n_embd, hp->n_ff};
+    estimate e = {.hidden = tokens * hp->n_embd * 4, .layer = params * 4};
+    double flops, widest = 0, hessian_flops = 0, solver_flops = 0;
+    for (int i = 0; i < 4; i++) {
+        e.hessians += r->obs ? square(inputs[i]) * 12 : 0;
+        hessian_flops += r->obs ? square(inputs[i]) * tokens : 0;
+        widest = inputs[i] > widest ? inputs[i] : widest;
+    }
+    for (int i = 0; i < ACC_LINEARS; i++) {
+        const acc_weight *w = &r->plan.linear[i];
+        double solver = (double)w->rows * w->cols * 12 + (r->obs ? square(w->cols) * 20 : 0);
+        e.solver = solver > e.solver ? solver : e.solver;
+        solver_flops += r->obs ? (double)w->rows * square(w->cols) * 9 : 0;
+        e.output += (double)acc_weight_bytes(w) * hp->n_layers;
+    }
+    flops = tokens * (2 * params + 2 * (double)r->cal.seq_len * hp->n_heads * hp->head_dim) * (r->obs ? 2 : 1);
+    e.seconds = (flops + hessian_flops + solver_flops) * hp->n_layers / (FLOPS_PER_THREAD * acc_pool_size(r->rt->pool));
+    e.work_folder = e.output + e.hidden;
+    e.output += (double)acc_weight_bytes(&r->plan.embd) + (hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));
+    return e;
+}
+
+static void warn_disk(const acc_run *r, double need)
+{
+    struct statvfs v;
+    if (statvfs(r->work.dir, &v) != 0) return;
+    double have = (double)v.f_bavail * (double)v.f_frsize;
+    if (have < need)
+        acc_run_note(r, "warning: %.0f MB are free where the output goes; about %.0f MB will be needed", have / 1e6,
+                     need / 1e6);
+}
+
+void acc_run_announce(acc_run *r)
+{
+    estimate e = estimate_run(r);
+    double rest = 1 - (double)r->resumed / r->hp->n_layers;
+    acc_run_note(r, "%s: %u layers, %.1f M linear weights -> %s (%s, groups of %u), embedding and head %s", r->hp->name,
+                 r->hp->n_layers, (double)linear_params(r) * r->hp->n_layers / 1e6, acc_format_name(r->weights),
+                 r->obs ? "obs" : "rtn", r->plan.linear[0].group, acc_format_name(r->head));
+    acc_run_note(r, "calibration: %u sequences of %u tokens (%s, %llu tokens in all)", r->cal.n_seqs, r->cal.seq_len,
+                 r->p->calib_path ? r->p->calib_path : "built-in text", (unsigned long long)r->cal.text_tokens);
+    acc_run_note(r, "memory: about %.0f MB (tokens' states %.0f, a layer's weights %.0f, Hessians %.0f, solver %.0f)",
+                 (e.hidden + e.layer + e.hessians + e.solver) / 1e6 + 50, e.hidden / 1e6, e.layer / 1e6,
+                 e.hessians / 1e6, e.solver / 1e6);
+    acc_run_note(r, "disk: output %.1f MB, work folder up to %.1f MB while it runs; time: very roughly %.0f s",
+                 e.output / 1e6, e.work_folder / 1e6, e.seconds * rest + 1);
+    if (r->resumed) acc_run_note(r, "resuming: %u of %u layers are done", r->resumed, r->hp->n_layers);
+    if ((uint64_t)r->cal.n_seqs * r->cal.seq_len < r->calib_tokens * 3ull / 4)
+        acc_run_note(r, "warning: the calibration text gives fewer tokens than the %u asked for", r->calib_tokens);
+    if (r->weights == ACC_FMT_W2S)
+        acc_run_note(r,
+                     "warning: one-shot w2s (no recovery training) does not give usable text; use w4, or train after");
+    warn_disk(r, e.output + e.work_folder);
+}

@@ -1,0 +1,175 @@
+/* The packed file out of the work folder, and the report beside it. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "compress/pipeline.h"
+#include "core/clock.h"
+#include "core/memory.h"
+
+#define ROWS_AT_ONCE 1024 /* a multiple of 64 */
+
+/* Embedding or lm_head, rounded to nearest row by row in blocks. */
+static accllm_status make_head(acc_run *r, acc_tensor_id id, const acc_weight *shape, accllm_error *err)
+{
+    void *p;
+    acc_free(r->head_blob);
+    r->head_blob = NULL;
+    ACC_TRY(acc_alloc(&p, acc_weight_bytes(shape), 1, "packed embedding", err));
+    r->head_blob = p;
+    ACC_TRY(acc_alloc(&p, (size_t)ROWS_AT_ONCE * shape->cols, sizeof(float), "embedding rows", err));
+    accllm_status s = ACCLLM_OK;
+    for (uint32_t row = 0; s == ACCLLM_OK && row < shape->rows; row += ROWS_AT_ONCE) {
+        const uint32_t n = shape->rows - row < ROWS_AT_ONCE ? shape->rows - row : ROWS_AT_ONCE;
+        const acc_quantize_params params = {0};
+        acc_quantize_stats stats;
+        acc_weight part = *shape;
+        acc_codes c = {0};
+        s = acc_check_abort(r->rt, err);
+        if (s == ACCLLM_OK) s = r->src->read_rows(r->src, id, 0, row, n, p, err);
+        if (s == ACCLLM_OK) s = acc_codes_create(&c, shape, n, err);
+        if (s == ACCLLM_OK)
+            s = acc_quantize(r->rt->pool, &params, &part, p, NULL, &c, &stats, acc_tensor_base(id), err);
+        if (s == ACCLLM_OK) acc_codes_pack(&c, shape, r->head_blob, row / ACC_TILE_ROWS);
+        acc_codes_free(&c);
+    }
+    acc_free(p);
+    return s;
+}
+
+static accllm_status load_layer(acc_run *r, uint32_t layer, accllm_error *err)
+{
+    if (r->loaded_layer == layer) return ACCLLM_OK;
+    acc_layer_data_close(&r->layer);
+    r->loaded_layer = UINT32_MAX;
+    ACC_TRY(acc_check_abort(r->rt, err));
+    ACC_TRY(acc_work_load_layer(&r->work, layer, &r->layer, err));
+    r->loaded_layer = layer;
+    acc_run_progress(r, 0.98 + 0.02 * layer / r->hp->n_layers, "write");
+    return ACCLLM_OK;
+}
+
+static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const void **data, size_t *bytes,
+                           accllm_error *err)
+{
+    acc_run *r = user;
+    if (id == ACC_T_TOKEN_EMBD || id == ACC_T_OUTPUT) {
+        const acc_weight *shape = id == ACC_T_OUTPUT ? &r->plan.output : &r->plan.embd;
+        ACC_TRY(make_head(r, id, shape, err));
+        *data = r->head_blob;
+        *bytes = acc_weight_bytes(shape);
+        return ACCLLM_OK;
+    }
+    if (id != ACC_T_COUNT && !acc_tensor_is_linear(id)) { /* norms and biases, as they are */
+        uint64_t rows, cols;
+        void *p;
+        acc_tensor_shape(r->hp, id, &rows, &cols);
+        acc_free(r->head_blob);
+        r->head_blob = NULL;
+        ACC_TRY(acc_alloc(&p, (size_t)cols, sizeof(float), "vector", err));
+        r->head_blob = p;
+        ACC_TRY(r->src->read_rows(r->src, id, layer, 0, 1, p, err));
+        *data = p;
+        *bytes = (size_t)cols * sizeof(float);
+        return ACCLLM_OK;
+    }
+    ACC_TRY(load_layer(r, layer, err));
+    *data = id == ACC_T_COUNT ? (const void *)r->layer.k_mean : r->layer.blob[id - ACC_T_ATTN_Q];
+    *bytes = id == ACC_T_COUNT ? r->layer.k_mean_n * sizeof(float) : r->layer.bytes[id - ACC_T_ATTN_Q];
+    return ACCLLM_OK;
+}
+
+accllm_status acc_run_write(acc_run *r, accllm_error *err)
+{
+    acc_run_progress(r, 0.98, "write");
+    r->loaded_layer = UINT32_MAX;
+    accllm_status s = acc_packed_write(&r->plan, r->out_path, fetch, r, err);
+    acc_layer_data_close(&r->layer);
+    r->loaded_layer = UINT32_MAX;
+    acc_free(r->head_blob);
+    r->head_blob = NULL;
+    return s;
+}
+
+static void totals(const acc_run *r, accllm_compress_result *res)
+{
+    const acc_hparams *hp = r->hp;
+    double linear_bytes = 0, linear = 0, bytes, params;
+    struct stat st;
+    for (int i = 0; i < ACC_LINEARS; i++) {
+        const acc_weight *w = &r->plan.linear[i];
+        linear_bytes += (double)acc_weight_bytes(w) * hp->n_layers;
+        linear += (double)w->rows * w->cols * hp->n_layers;
+    }
+    const double vectors = (2.0 * hp->n_layers + 1) * hp->n_embd;
+    bytes = linear_bytes + (double)acc_weight_bytes(&r->plan.embd) + 4 * vectors;
+    params = linear + (double)hp->n_vocab * hp->n_embd + vectors;
+    if (!hp->tied) {
+        bytes += (double)acc_weight_bytes(&r->plan.output);
+        params += (double)hp->n_vocab * hp->n_embd;
+    }
+    res->bits_per_weight = linear_bytes * 8 / linear;
+    res->bits_per_weight_total = bytes * 8 / params;
+    res->seconds = acc_seconds() - r->start;
+    res->peak_rss_bytes = accllm_peak_rss_bytes();
+    res->resumed_layers = r->resumed;
+    res->file_bytes = stat(r->out_path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static json_t *tensor_json(const acc_run *r, uint32_t layer, int i)
+{
+    const acc_tensor_record *t = &r->records[(size_t)layer * ACC_LINEARS + i];
+    const acc_weight *w = &r->plan.linear[i];
+    char name[64];
+    acc_tensor_name(name, sizeof name, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer, acc_format_name(w->format));
+    json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:f, s:f}", "name", name, "rows", (int)w->rows, "cols", (int)w->cols,
+                          "group", (int)w->group, "bits_per_weight",
+                          8 * (double)acc_weight_bytes(w) / ((double)w->rows * w->cols), "seconds", t->seconds);
+    if (w->format == ACC_FMT_W2S)
+        (void)json_object_set_new(o, "levels", json_pack("[i, i]", (int)t->level1, (int)t->level2));
+    if (t->signal > 0) {
+        (void)json_object_set_new(o, "loss", json_real(t->error / t->signal));
+        if (t->rtn_error >= 0) (void)json_object_set_new(o, "loss_rtn", json_real(t->rtn_error / t->signal));
+    }
+    return o;
+}
+
+static json_t *report_json(const acc_run *r, const accllm_compress_result *res)
+{
+    json_t *tensors = json_array();
+    for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
+        for (int i = 0; i < ACC_LINEARS; i++) (void)json_array_append_new(tensors, tensor_json(r, layer, i));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:i, s:f, s:o}", "output",
+                     r->out_path, "source", r->src_path, "weights", acc_format_name(r->weights), "method",
+                     r->obs ? "obs" : "rtn", "head", acc_format_name(r->head), "calibration_tokens",
+                     (json_int_t)r->cal.n_seqs * (json_int_t)r->cal.seq_len, "calibration_sequence",
+                     (json_int_t)r->cal.seq_len, "calibration_text", r->p->calib_path ? r->p->calib_path : "built-in",
+                     "bits_per_weight", res->bits_per_weight, "bits_per_weight_total", res->bits_per_weight_total,
+                     "file_bytes", (json_int_t)res->file_bytes, "peak_rss_bytes", (json_int_t)res->peak_rss_bytes,
+                     "resumed_layers", (int)res->resumed_layers, "seconds", res->seconds, "tensors", tensors);
+}
+
+accllm_status acc_run_report(acc_run *r, accllm_compress_result *result, accllm_error *err)
+{
+    accllm_compress_result res = {0};
+    char *path = NULL;
+    totals(r, &res);
+    if (result) *result = res;
+    json_t *o = report_json(r, &res);
+    char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(o);
+    if (asprintf(&path, "%s.report.json", r->out_path) < 0) path = NULL;
+    accllm_status s = text && path ? ACCLLM_OK : acc_fail(err, ACCLLM_E_NOMEM, "out of memory: report");
+    acc_writer w;
+    if (s == ACCLLM_OK) s = acc_writer_open(&w, path, err);
+    if (s == ACCLLM_OK) {
+        acc_writer_put(&w, text, strlen(text));
+        acc_writer_put(&w, "\n", 1);
+        s = acc_writer_commit(&w, err);
+    }
+    free(text);
+    free(path);
+    return s;
+}

@@ -1,0 +1,82 @@
+/*
+ * The compressor's inside: one run's state, handed from stage to stage. A run is the list of stages in pipeline.c;
+ * recovery stages (distillation) join that list between "layers" and "write".
+ */
+#ifndef ACC_COMPRESS_PIPELINE_H
+#define ACC_COMPRESS_PIPELINE_H
+
+#include "accllm/compress.h"
+#include "compress/calibration.h"
+#include "compress/solver.h"
+#include "compress/work.h"
+#include "core/runtime.h"
+#include "format/checkpoint.h"
+#include "model/packed.h"
+#include "reference/reference.h"
+
+#define ACC_CALIB_TOKENS 32768
+#define ACC_CALIB_LEN 1024
+#define ACC_CALIB_SINKS 4
+#define ACC_DAMPING 0.01
+
+typedef struct acc_run {
+    accllm_runtime *rt;
+    const accllm_compress_params *p;
+    const char *src_path, *out_path;
+    acc_source *src;
+    const acc_hparams *hp;
+    acc_format weights, head;
+    bool obs;
+    uint32_t calib_tokens; /* asked for */
+    acc_packed_plan plan;
+    acc_calibration cal;
+    acc_work work;
+    acc_ref_attention attention;
+
+    float *hidden;          /* [n_seqs * seq_len][n_embd] */
+    uint32_t hidden_layers; /* layers that hidden has passed */
+    uint32_t resumed;
+    acc_tensor_record *records; /* [n_layers][ACC_LINEARS] */
+    acc_layer_data layer;       /* sizes; the loaded layer while writing */
+    uint32_t loaded_layer;      /* UINT32_MAX: none */
+    uint8_t *head_blob;         /* the embedding or output while writing */
+
+    double start, last_save;
+    double fraction_start; /* where this process began (resume) */
+    double fraction;
+} acc_run;
+
+/* notes.c: what is said to the caller */
+void acc_run_note(const acc_run *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void acc_run_progress(acc_run *r, double fraction, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void acc_run_announce(acc_run *r); /* size, memory, time, warnings */
+
+/* setup.c */
+accllm_status acc_run_setup(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+/* Everything that the output's bytes depend on, for the work folder; NULL: out of memory. */
+json_t *acc_run_config(const acc_run *r, accllm_error *err);
+
+/* layer.c */
+accllm_status acc_run_embed(acc_run *r, accllm_error *err) ACC_MUST_CHECK;  /* hidden = compressed embedding rows */
+accllm_status acc_run_layers(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* every layer not yet in the work folder */
+
+/* output.c */
+accllm_status acc_run_write(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+accllm_status acc_run_report(acc_run *r, accllm_compress_result *result, accllm_error *err) ACC_MUST_CHECK;
+
+/* collect.c: what calibration passes see */
+typedef struct acc_collector {
+    acc_pool *pool;
+    acc_hessian hessian[4]; /* inputs of q k v; out; gate up; down */
+    unsigned wanted;        /* bit i: hessian i is collected */
+    uint32_t head_dim, kv_dim, page, sinks;
+    double *key_sum; /* [kv_dim] of page-rotated keys; NULL: not collected */
+    uint64_t n_keys;
+    float *cos, *sin; /* [page][head_dim / 2] */
+} acc_collector;
+
+accllm_status acc_collector_create(acc_collector *c, const acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+void acc_collector_free(acc_collector *c);
+acc_ref_tap acc_collector_tap; /* user: the collector */
+
+#endif

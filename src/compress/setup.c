@@ -1,0 +1,165 @@
+/* From parameters to a plan: formats, shapes, calibration, and the record of what the result depends on. */
+#include <cblas.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "compress/pipeline.h"
+#include "core/hash.h"
+#include "core/memory.h"
+
+static accllm_status parse_format(const char *name, const char *what, unsigned allowed, acc_format *out,
+                                  accllm_error *err)
+{
+    int f = acc_format_parse(name);
+    if (strcmp(name, "f16") == 0)
+        return acc_fail(err, ACCLLM_E_UNSUPPORTED, "%s f16: packed files have no f16 weights; export writes f16 GGUF",
+                        what);
+    if (f < 0 || !(allowed >> f & 1)) return acc_fail(err, ACCLLM_E_ARG, "%s: unknown format \"%s\"", what, name);
+    *out = (acc_format)f;
+    return ACCLLM_OK;
+}
+
+static accllm_status parse_params(acc_run *r, accllm_error *err)
+{
+    const accllm_compress_params *p = r->p;
+    const char *method = p->method ? p->method : "obs";
+    const unsigned all = 1u << ACC_FMT_W2S | 1u << ACC_FMT_W4 | 1u << ACC_FMT_W8;
+    ACC_TRY(parse_format(p->weights ? p->weights : "w4", "weights", all, &r->weights, err));
+    ACC_TRY(parse_format(p->head ? p->head : "w8", "head", all & ~(1u << ACC_FMT_W2S), &r->head, err));
+    r->obs = strcmp(method, "obs") == 0;
+    if (!r->obs && strcmp(method, "rtn") != 0)
+        return acc_fail(err, ACCLLM_E_ARG, "method: \"%s\"; known: rtn, obs", method);
+    if (p->page && (p->page < 16 || p->page > 4096 || (p->page & (p->page - 1))))
+        return acc_fail(err, ACCLLM_E_ARG, "page: %u; a power of two from 16 to 4096", p->page);
+    if (p->kv_bits && p->kv_bits != 4 && p->kv_bits != 8)
+        return acc_fail(err, ACCLLM_E_ARG, "kv: %u bits; 4 or 8", p->kv_bits);
+    r->calib_tokens = p->calib_tokens ? p->calib_tokens : ACC_CALIB_TOKENS;
+    if (r->calib_tokens > 1u << 26)
+        return acc_fail(err, ACCLLM_E_ARG, "calibration: %u tokens are too many", r->calib_tokens);
+    return ACCLLM_OK;
+}
+
+static accllm_status plan_tensor(acc_weight *w, acc_format f, const acc_hparams *hp, acc_tensor_id id, uint32_t group,
+                                 accllm_error *err)
+{
+    uint64_t rows, cols;
+    acc_tensor_shape(hp, id, &rows, &cols);
+    if (rows > UINT32_MAX || cols > UINT32_MAX)
+        return acc_fail(err, ACCLLM_E_LIMIT, "%s: too large", acc_tensor_base(id));
+    accllm_status s = acc_weight_init(w, f, (uint32_t)rows, (uint32_t)cols, group, 1, 2, err);
+    return s == ACCLLM_OK ? s : acc_prefix(err, s, "%s", acc_tensor_base(id));
+}
+
+static accllm_status make_plan(acc_run *r, accllm_error *err)
+{
+    const acc_hparams *hp = r->hp;
+    acc_packed_plan *plan = &r->plan;
+    plan->src = r->src;
+    for (int i = 0; i < ACC_LINEARS; i++)
+        ACC_TRY(plan_tensor(&plan->linear[i], r->weights, hp, (acc_tensor_id)(ACC_T_ATTN_Q + i), r->p->group, err));
+    ACC_TRY(plan_tensor(&plan->embd, r->head, hp, ACC_T_TOKEN_EMBD, 0, err));
+    if (!hp->tied) ACC_TRY(plan_tensor(&plan->output, r->head, hp, ACC_T_OUTPUT, 0, err));
+    plan->page = r->p->page ? r->p->page : 256;
+    plan->kv_bits = r->p->kv_bits ? r->p->kv_bits : hp->head_dim >= 32 ? 4 : 8;
+    plan->sinks = hp->n_ctx_train > 64 ? ACC_CALIB_SINKS : 1;
+    plan->window = hp->n_ctx_train - plan->sinks < 2048 ? hp->n_ctx_train - plan->sinks : 2048;
+    plan->k_mean = true;
+    r->attention = (acc_ref_attention){plan->sinks, plan->window};
+    return ACCLLM_OK;
+}
+
+/* Sequences fill whole pages where they can, so that every offset in a page is seen equally often. */
+static uint32_t sequence_length(const acc_run *r)
+{
+    uint32_t len = r->hp->n_ctx_train < ACC_CALIB_LEN ? r->hp->n_ctx_train : ACC_CALIB_LEN;
+    if (len > r->calib_tokens) len = r->calib_tokens < 2 ? 2 : r->calib_tokens;
+    return len > r->plan.page ? len / r->plan.page * r->plan.page : len;
+}
+
+static accllm_status check_paths(const acc_run *r, accllm_error *err)
+{
+    struct stat a, b;
+    if (stat(r->out_path, &b) != 0) return ACCLLM_OK;
+    if (S_ISDIR(b.st_mode)) return acc_fail(err, ACCLLM_E_IO, "%s: is a folder", r->out_path);
+    if (stat(r->src_path, &a) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        return acc_fail(err, ACCLLM_E_ARG, "%s: the output would replace its own source", r->out_path);
+    return ACCLLM_OK;
+}
+
+accllm_status acc_run_setup(acc_run *r, accllm_error *err)
+{
+    accllm_tokenizer *tok;
+    void *p;
+    ACC_TRY(parse_params(r, err));
+    ACC_TRY(check_paths(r, err));
+    ACC_TRY(acc_checkpoint_open(&r->src, r->src_path, r->p->use_mmap, err));
+    r->hp = &r->src->hp;
+    if (r->hp->n_ctx_train < 2 || r->hp->n_layers == 0)
+        return acc_fail(err, ACCLLM_E_UNSUPPORTED, "%s: %u layers, a context of %u", r->src_path, r->hp->n_layers,
+                        r->hp->n_ctx_train);
+    ACC_TRY(make_plan(r, err));
+    ACC_TRY(accllm_tokenizer_open(&tok, r->src_path, err));
+    accllm_status s = acc_calibration_create(&r->cal, tok, r->p->calib_path, r->calib_tokens, sequence_length(r),
+                                             r->hp->n_vocab, err);
+    accllm_tokenizer_free(&tok);
+    if (s == ACCLLM_OK) s = acc_alloc(&p, (size_t)r->hp->n_layers * ACC_LINEARS, sizeof *r->records, "records", err);
+    ACC_TRY(s);
+    r->records = p;
+    r->layer.k_mean_n = r->hp->n_kv_heads * r->hp->head_dim;
+    for (int i = 0; i < ACC_LINEARS; i++) r->layer.bytes[i] = acc_weight_bytes(&r->plan.linear[i]);
+    return ACCLLM_OK;
+}
+
+/* Size and a sample of the file's bytes: 1 MB at either end and 4 KB at 256 places. */
+static uint64_t sample_hash(const acc_file *f)
+{
+    const size_t end = (size_t)1 << 20, piece = 4096;
+    uint64_t h = acc_fnv1a(ACC_FNV_START, &f->size, sizeof f->size);
+    if (f->size <= 2 * end) return acc_fnv1a(h, f->data, f->size);
+    h = acc_fnv1a(h, f->data, end);
+    for (size_t i = 0; i < 256; i++) h = acc_fnv1a(h, f->data + (f->size - piece) / 256 * i, piece);
+    return acc_fnv1a(h, f->data + f->size - end, end);
+}
+
+static void put_hash(json_t *o, const char *key, uint64_t hash)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%016llx", (unsigned long long)hash);
+    (void)json_object_set_new(o, key, json_string(text));
+}
+
+json_t *acc_run_config(const acc_run *r, accllm_error *err)
+{
+    acc_file f;
+    if (acc_file_open(&f, r->src_path, true, err) != ACCLLM_OK) return NULL;
+    json_t *o = json_object();
+    const struct {
+        const char *key, *value;
+    } texts[] = {{"version", accllm_version()},      {"weights", acc_format_name(r->weights)},
+                 {"head", acc_format_name(r->head)}, {"method", r->obs ? "obs" : "rtn"},
+                 {"blas", openblas_get_config()},    {"blas core", openblas_get_corename()}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        (void)json_object_set_new(o, texts[i].key, json_string(texts[i].value));
+    const struct {
+        const char *key;
+        uint64_t value;
+    } numbers[] = {{"source size", f.size},
+                   {"group", r->p->group},
+                   {"page", r->plan.page},
+                   {"kv bits", r->plan.kv_bits},
+                   {"calibration tokens", (uint64_t)r->cal.n_seqs * r->cal.seq_len},
+                   {"calibration length", r->cal.seq_len},
+                   {"solver revision", 1}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));
+    put_hash(o, "source", sample_hash(&f));
+    put_hash(o, "calibration", r->cal.hash);
+    acc_file_close(&f);
+    if (json_object_size(o) == 15) return o;
+    json_decref(o);
+    (void)acc_fail(err, ACCLLM_E_NOMEM, "out of memory: configuration");
+    return NULL;
+}

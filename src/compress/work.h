@@ -1,0 +1,72 @@
+/*
+ * The work folder beside the output, `OUT.work/`: what an interrupted run leaves for the next one.
+ *
+ *   lock            held (flock) by the process that works here
+ *   config.json     everything that the result depends on
+ *   layer-NNNN.bin  one finished layer: packed weights, key means, measurements, checksum
+ *   hidden.bin      the calibration tokens' states after the first N layers, so that a resumed run need not recompute
+ * them
+ *
+ * Each file appears whole (written under another name, synced, renamed): a kill at any moment leaves a usable folder.
+ */
+#ifndef ACC_COMPRESS_WORK_H
+#define ACC_COMPRESS_WORK_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/file.h"
+#include "core/status.h"
+#include "weights/weights.h"
+
+#define ACC_LINEARS 7 /* q k v out gate up down */
+
+typedef struct acc_work {
+    char *dir;
+    int lock; /* file descriptor, -1: none */
+    uint64_t config_hash;
+} acc_work;
+
+/*
+ * Opens (resume: only if config agrees, E_ARG names what differs) or replaces the folder. config is an object of
+ * strings and integers. E_LIMIT: another process works there.
+ */
+accllm_status acc_work_open(acc_work *w, const char *out_path, const json_t *config, bool resume,
+                            accllm_error *err) ACC_MUST_CHECK;
+/* Releases the lock; remove: deletes the folder. Safe on a zeroed struct. */
+void acc_work_close(acc_work *w, bool remove);
+
+/* What is measured of one matrix. */
+typedef struct acc_tensor_record {
+    uint32_t level1, level2;
+    double error, signal, rtn_error; /* acc_quantize_stats */
+    double seconds;
+} acc_tensor_record;
+
+/* One finished layer in memory. */
+typedef struct acc_layer_data {
+    acc_tensor_record record[ACC_LINEARS];
+    double seconds;
+    const float *k_mean; /* [k_mean_n] */
+    uint32_t k_mean_n;
+    const uint8_t *blob[ACC_LINEARS]; /* 64-byte aligned */
+    size_t bytes[ACC_LINEARS];
+    acc_file file; /* of a loaded layer */
+} acc_layer_data;
+
+accllm_status acc_work_save_layer(const acc_work *w, uint32_t layer, const acc_layer_data *d,
+                                  accllm_error *err) ACC_MUST_CHECK;
+/* The sizes in d (k_mean_n, bytes) are given and checked. E_FORMAT: damaged, or of another run. */
+accllm_status acc_work_load_layer(const acc_work *w, uint32_t layer, acc_layer_data *d,
+                                  accllm_error *err) ACC_MUST_CHECK;
+void acc_layer_data_close(acc_layer_data *d);
+/* True if the file is there (it may still be damaged). */
+bool acc_work_has_layer(const acc_work *w, uint32_t layer);
+
+accllm_status acc_work_save_hidden(const acc_work *w, uint32_t n_layers, const float *hidden, size_t n,
+                                   accllm_error *err) ACC_MUST_CHECK;
+/* Fills hidden and returns the number of layers that it has passed; 0: no usable file, hidden is unchanged. */
+uint32_t acc_work_load_hidden(const acc_work *w, float *hidden, size_t n);
+
+#endif
