@@ -6,8 +6,7 @@
 #define ACC_KERNELS_AVX512_SIMD_H
 
 #ifdef ACC_SIMDE
-#define SIMDE_ENABLE_NATIVE_ALIASES
-#include <simde/x86/avx512.h>
+#include "kernels/avx512/emulate.h"
 #else
 #include <immintrin.h>
 #endif
@@ -28,13 +27,7 @@ static inline void acc_store512(void *p, __m512i x)
 /* 16 unsigned bytes as 32-bit lanes. */
 static inline __m512i acc_widen_u8(const uint8_t *p)
 {
-#ifdef ACC_SIMDE /* version 0.7 lacks _mm512_cvtepu8_epi32 */
-    int32_t x[16];
-    for (int i = 0; i < 16; i++) x[i] = p[i];
-    return acc_load512(x);
-#else
     return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-#endif
 }
 
 /* acc + u . s, u unsigned bytes, s signed ones. As inline assembly, because gcc 12 spills accumulators around the

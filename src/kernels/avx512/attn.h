@@ -1,0 +1,11 @@
+/* The attention entries of the AVX-512 set. */
+#ifndef ACC_KERNELS_AVX512_ATTN_H
+#define ACC_KERNELS_AVX512_ATTN_H
+
+#include "kernels/avx512/common.h"
+
+void acc_attn4_avx512(const acc_attn_segment *g, void *scratch);
+void acc_attn8_avx512(const acc_attn_segment *g, void *scratch);
+acc_attn_query_fn acc_attn_query_avx512;
+
+#endif
