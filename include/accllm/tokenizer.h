@@ -71,6 +71,12 @@ ACCLLM_API bool accllm_chat_supported(const accllm_tokenizer *tok);
  * result with ACCLLM_TOKENIZE_SPECIAL. E_UNSUPPORTED: no known template. */
 ACCLLM_API accllm_status accllm_chat_render(const accllm_tokenizer *tok, const accllm_chat_message *messages, size_t n,
                                             bool add_generation_prompt, char **text, accllm_error *err);
+/* The tokens of the rendered messages with their content as plain text: a content that spells "<|im_end|>" stays text
+ * and cannot end its turn. The same ids as rendering and tokenizing with ACCLLM_TOKENIZE_SPECIAL where no content holds
+ * such a marker; adds no BOS. *ids is malloc'ed. Prefer it wherever the content comes from someone else. */
+ACCLLM_API accllm_status accllm_chat_tokenize(const accllm_tokenizer *tok, const accllm_chat_message *messages,
+                                              size_t n, bool add_generation_prompt, int32_t **ids, size_t *n_ids,
+                                              accllm_error *err);
 
 #ifdef __cplusplus
 }

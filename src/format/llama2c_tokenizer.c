@@ -134,6 +134,7 @@ static accllm_status write_metadata(const vocab *v, acc_writer *w, accllm_error 
     acc_gguf_out_u32(o, "tokenizer.ggml.unknown_token_id", 0);
     acc_gguf_out_u32(o, "tokenizer.ggml.bos_token_id", 1);
     acc_gguf_out_u32(o, "tokenizer.ggml.eos_token_id", 2);
+    acc_gguf_out_u32(o, "tokenizer.ggml.eot_token_id", 1); /* the models part their texts by BOS alone */
     acc_gguf_out_bool(o, "tokenizer.ggml.add_bos_token", true);
     acc_gguf_out_bool(o, "tokenizer.ggml.add_eos_token", false);
     acc_gguf_out_bool(o, "tokenizer.ggml.add_space_prefix", true);
