@@ -1,5 +1,6 @@
 /*
  * Runs the kernel checks for every set; sets that this machine or build lacks count as skipped.
+ * `test_kernels PATTERN` runs the tests of matching names ("avx512*");
  * `test_kernels --bench [ISA [FORMAT | other]]` prints CSV instead.
  */
 #include "check.h"
@@ -14,15 +15,9 @@ static const struct {
     const char *name;
     CMUnitTestFunction check;
 } checks[] = {
-    {"matvec", check_matvec},
-    {"matmul", check_matmul},
-    {"attn4", check_attn4},
-    {"attn8", check_attn8},
-    {"attn_query", check_attn_query},
-    {"a8", check_a8},
-    {"norm_a8", check_norm_a8},
-    {"silu_mul", check_silu_mul},
-    {"scale", check_scale},
+    {"matvec", check_matvec},   {"matmul", check_matmul},         {"attn4", check_attn4},
+    {"attn8", check_attn8},     {"attn_query", check_attn_query}, {"a8", check_a8},
+    {"norm_a8", check_norm_a8}, {"silu_mul", check_silu_mul},     {"scale", check_scale},
 };
 
 #define N_CHECKS (sizeof checks / sizeof *checks)
@@ -57,6 +52,7 @@ static void unknown_sets_are_refused(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench(argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     struct CMUnitTest tests[N_SETS * N_CHECKS + 1];
     char names[N_SETS * N_CHECKS][64];
     size_t n = 0;
