@@ -8,6 +8,18 @@
 #include "input.h"
 #include "report.h"
 
+/* Length of the UTF-8 sequence at s (of n bytes) if it is a whole, printable one beyond ASCII; else 0. */
+static size_t printable(const unsigned char *s, size_t n)
+{
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc3 ? 2 : 0; /* 0xc2 leads the control characters */
+    if (s[0] > 0xf4 || len > n) return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool beyond = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f);
+    return overlong || beyond ? 0 : len;
+}
+
 /* One line per token: id and the bytes that it stands for, or the name of a token that adds no text. */
 static void print_token(const accllm_tokenizer *tok, int32_t id)
 {
@@ -21,7 +33,11 @@ static void print_token(const accllm_tokenizer *tok, int32_t id)
     (void)putchar('\'');
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)bytes[i];
-        if (c == '\n')
+        size_t whole = c >= 0x80 ? printable((const unsigned char *)bytes + i, n - i) : 0;
+        if (whole > 0) {
+            (void)fwrite(bytes + i, 1, whole, stdout);
+            i += whole - 1;
+        } else if (c == '\n')
             (void)fputs("\\n", stdout);
         else if (c == '\\' || c == '\'')
             (void)printf("\\%c", c);
