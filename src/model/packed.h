@@ -26,7 +26,7 @@ typedef struct acc_packed {
     acc_packed_layer *layers; /* [n_layers] */
     void *memory;             /* of a random model */
     size_t memory_bytes;
-    void *prepared; /* the matrices in the kernel set\'s layout (acc_model_prepare) */
+    void *prepared; /* the matrices in the kernel set's layout (acc_model_prepare) */
     size_t prepared_bytes;
 } acc_packed;
 
