@@ -1,0 +1,103 @@
+/* What a model says about itself: shapes, parameters, bytes. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+typedef struct sums {
+    uint64_t params, linear_params, bytes, linear_bytes, head_bytes;
+} sums;
+
+static void add_tensor(sums *s, const acc_hparams *hp, acc_tensor_id id, uint64_t bytes)
+{
+    uint64_t rows, cols;
+    acc_tensor_shape(hp, id, &rows, &cols);
+    s->params += rows * cols;
+    s->bytes += bytes;
+    if (acc_tensor_is_linear(id)) {
+        s->linear_params += rows * cols;
+        s->linear_bytes += bytes;
+    }
+    if (id == ACC_T_OUTPUT || (id == ACC_T_TOKEN_EMBD && hp->tied)) s->head_bytes = bytes;
+}
+
+static void add_floats(sums *s, const acc_hparams *hp, acc_tensor_id id)
+{
+    uint64_t rows, cols;
+    acc_tensor_shape(hp, id, &rows, &cols);
+    add_tensor(s, hp, id, rows * cols * sizeof(float));
+}
+
+static void finish(accllm_model_info *info, const acc_hparams *hp, const sums *s)
+{
+    (void)snprintf(info->name, sizeof info->name, "%s", hp->name);
+    (void)snprintf(info->architecture, sizeof info->architecture, "%s", hp->arch);
+    info->n_layers = hp->n_layers;
+    info->n_embd = hp->n_embd;
+    info->n_ff = hp->n_ff;
+    info->n_heads = hp->n_heads;
+    info->n_kv_heads = hp->n_kv_heads;
+    info->head_dim = hp->head_dim;
+    info->n_vocab = hp->n_vocab;
+    info->n_ctx_train = hp->n_ctx_train;
+    info->n_params = s->params;
+    info->n_linear_params = s->linear_params;
+    info->linear_bytes = s->linear_bytes;
+    info->head_bytes = s->head_bytes;
+    info->bits_per_weight = s->linear_params ? 8.0 * (double)s->linear_bytes / (double)s->linear_params : 0;
+    info->bits_per_weight_total = s->params ? 8.0 * (double)s->bytes / (double)s->params : 0;
+}
+
+void acc_info_packed(accllm_model_info *info, const acc_packed *m)
+{
+    sums s = {0};
+    const acc_hparams *hp = &m->hp;
+    add_tensor(&s, hp, ACC_T_TOKEN_EMBD, acc_weight_bytes(&m->embd));
+    if (!hp->tied) add_tensor(&s, hp, ACC_T_OUTPUT, acc_weight_bytes(&m->output));
+    add_floats(&s, hp, ACC_T_OUTPUT_NORM);
+    for (uint32_t l = 0; l < hp->n_layers; l++) {
+        const acc_packed_layer *p = &m->layers[l];
+        const acc_weight *w[] = {&p->q, &p->k, &p->v, &p->o, &p->gate, &p->up, &p->down};
+        for (int i = 0; i < 7; i++) add_tensor(&s, hp, (acc_tensor_id)(ACC_T_ATTN_Q + i), acc_weight_bytes(w[i]));
+        add_floats(&s, hp, ACC_T_ATTN_NORM);
+        add_floats(&s, hp, ACC_T_FFN_NORM);
+        if (p->q_bias) add_floats(&s, hp, ACC_T_ATTN_Q_BIAS);
+        if (p->k_bias) add_floats(&s, hp, ACC_T_ATTN_K_BIAS);
+        if (p->v_bias) add_floats(&s, hp, ACC_T_ATTN_V_BIAS);
+        if (p->k_mean) s.bytes += (uint64_t)hp->n_kv_heads * hp->head_dim * sizeof(float);
+    }
+    info->packed = true;
+    info->page = m->page;
+    info->default_sinks = m->default_sinks;
+    info->default_window = m->default_window;
+    info->default_kv_bits = m->default_kv_bits;
+    finish(info, hp, &s);
+    if (info->file_bytes == 0) info->file_bytes = s.bytes;
+}
+
+/* The file's bytes of a tensor; floats where the file is not GGUF. */
+static uint64_t source_bytes(const acc_source *src, acc_tensor_id id, uint32_t layer)
+{
+    char name[96];
+    uint64_t rows, cols;
+    bool bias = id == ACC_T_ATTN_Q_BIAS || id == ACC_T_ATTN_K_BIAS || id == ACC_T_ATTN_V_BIAS;
+    acc_tensor_name(name, sizeof name, id, layer, bias ? "bias" : "weight");
+    const acc_gguf_tensor *t = src->meta ? acc_gguf_find(src->meta, name) : NULL;
+    if (t) return t->bytes;
+    acc_tensor_shape(&src->hp, id, &rows, &cols);
+    return rows * cols * sizeof(float);
+}
+
+void acc_info_source(accllm_model_info *info, const acc_source *src)
+{
+    sums s = {0};
+    for (int id = 0; id < ACC_T_COUNT; id++) {
+        uint32_t n = acc_tensor_is_global((acc_tensor_id)id) ? 1 : src->hp.n_layers;
+        for (uint32_t l = 0; l < n; l++)
+            if (src->has(src, (acc_tensor_id)id, l))
+                add_tensor(&s, &src->hp, (acc_tensor_id)id, source_bytes(src, (acc_tensor_id)id, l));
+    }
+    finish(info, &src->hp, &s);
+    info->default_sinks = info->n_ctx_train > 4 ? 4 : 0;
+    info->default_kv_bits = 32;
+}

@@ -1,0 +1,30 @@
+/* The insides of accllm_model and accllm_session. */
+#ifndef ACC_ENGINE_INTERNAL_H
+#define ACC_ENGINE_INTERNAL_H
+
+#include "engine/engine.h"
+#include "model/model.h"
+#include "reference/reference.h"
+
+struct accllm_model {
+    accllm_runtime *rt;
+    accllm_model_info info;
+    acc_packed *packed; /* of an AccLLM file or a random model */
+    acc_ref_model *ref; /* the float reference, when the model runs on it */
+    accllm_tokenizer *tokenizer;
+};
+
+struct accllm_session {
+    accllm_model *model;
+    const acc_session_ops *ops;
+    void *self;
+    accllm_session_params params; /* resolved */
+    float *logits;                /* [max_logits][n_vocab] */
+    size_t logits_bytes;
+};
+
+/* info.c: everything but name and file size follows from the hyper-parameters and the tensors. */
+void acc_info_packed(accllm_model_info *info, const acc_packed *m);
+void acc_info_source(accllm_model_info *info, const acc_source *src);
+
+#endif

@@ -1,0 +1,159 @@
+/* Public sessions: parameters resolved, calls cut into chunks, one of the two engines behind. */
+#include <string.h>
+
+#include "core/fpmode.h"
+#include "core/memory.h"
+#include "engine/internal.h"
+
+void accllm_session_params_init(accllm_session_params *p)
+{
+    memset(p, 0, sizeof *p);
+    p->struct_size = sizeof *p;
+    p->sinks = UINT32_MAX;
+}
+
+static accllm_status resolve(accllm_session_params *p, const accllm_model_info *info, accllm_error *err)
+{
+    if (p->struct_size != sizeof *p)
+        return acc_fail(err, ACCLLM_E_ARG, "session parameters were not set up by accllm_session_params_init()");
+    if (p->sinks == UINT32_MAX) p->sinks = info->default_sinks;
+    if (p->window == 0) p->window = info->default_window;
+    if (p->n_ctx == 0) p->n_ctx = info->n_ctx_train;
+    if (p->kv_bits == 0) p->kv_bits = info->default_kv_bits;
+    if (p->chunk == 0) p->chunk = 128;
+    if (p->max_logits == 0) p->max_logits = 1;
+    if (p->full_attention) p->window = p->n_ctx;
+    uint64_t reach = p->full_attention ? p->n_ctx : (uint64_t)p->sinks + p->window;
+    if (reach > info->n_ctx_train && !p->force)
+        return acc_fail(err, ACCLLM_E_LIMIT, "%s of %llu tokens exceed the trained context of %u (force overrides)",
+                        p->full_attention ? "a context" : "sinks and window", (unsigned long long)reach,
+                        info->n_ctx_train);
+    return ACCLLM_OK;
+}
+
+static accllm_status start(accllm_session *s, accllm_error *err)
+{
+    accllm_model *m = s->model;
+    ACC_TRY(resolve(&s->params, &m->info, err));
+    size_t row;
+    if (!acc_mul(m->info.n_vocab, sizeof(float), &row) || !acc_mul(s->params.max_logits, row, &s->logits_bytes))
+        return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: logits of %u tokens", s->params.max_logits);
+    s->logits = acc_pages_alloc(s->logits_bytes);
+    if (!s->logits)
+        return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: logits (%.1f MB)", (double)s->logits_bytes / 1e6);
+    if (m->ref) return acc_ref_session_create(&s->self, &s->ops, m->ref, &s->params, err);
+    return acc_quant_session_create(&s->self, &s->ops, m->packed, m->rt, &s->params, err);
+}
+
+accllm_status accllm_session_create(accllm_session **out, accllm_model *m, const accllm_session_params *p,
+                                    accllm_error *err)
+{
+    *out = NULL;
+    accllm_session *s = acc_calloc(1, sizeof *s);
+    if (!s) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: session");
+    s->model = m;
+    if (p)
+        s->params = *p;
+    else
+        accllm_session_params_init(&s->params);
+    uint64_t mode = acc_fp_enter();
+    accllm_status status = start(s, err);
+    acc_fp_leave(mode);
+    if (status == ACCLLM_OK)
+        *out = s;
+    else
+        accllm_session_free(&s);
+    return status;
+}
+
+void accllm_session_free(accllm_session **s)
+{
+    if (!s || !*s) return;
+    if ((*s)->self) (*s)->ops->free((*s)->self);
+    acc_pages_free((*s)->logits, (*s)->logits_bytes);
+    acc_free(*s);
+    *s = NULL;
+}
+
+void accllm_session_reset(accllm_session *s)
+{
+    s->ops->reset(s->self);
+}
+
+/* Rows of logits that fall into tokens [at, at + n) when the last n_logits of total are wanted. */
+static size_t logits_in(size_t at, size_t n, size_t total, size_t n_logits)
+{
+    size_t first = total - n_logits, end = at + n;
+    if (end <= first) return 0;
+    return end - (at > first ? at : first);
+}
+
+static accllm_status eval_chunks(accllm_session *s, const int32_t *ids, size_t n, size_t n_logits, accllm_error *err)
+{
+    float *logits = s->logits;
+    for (size_t at = 0; at < n;) {
+        uint32_t len = n - at < s->params.chunk ? (uint32_t)(n - at) : s->params.chunk;
+        uint32_t rows = (uint32_t)logits_in(at, len, n, n_logits);
+        ACC_TRY(s->ops->step(s->self, ids + at, len, rows, logits, err));
+        logits += (size_t)rows * s->model->info.n_vocab;
+        at += len;
+    }
+    return ACCLLM_OK;
+}
+
+accllm_status accllm_session_eval(accllm_session *s, const int32_t *ids, size_t n, size_t n_logits,
+                                  const float **logits, accllm_error *err)
+{
+    if (logits) *logits = NULL;
+    if (n == 0 || n_logits > n || n_logits > s->params.max_logits || (n_logits && !logits))
+        return acc_fail(err, ACCLLM_E_ARG, "%zu tokens and %zu logits asked for; the session gives up to %u", n,
+                        n_logits, s->params.max_logits);
+    uint64_t mode = acc_fp_enter();
+    accllm_status status = eval_chunks(s, ids, n, n_logits, err);
+    acc_fp_leave(mode);
+    if (status == ACCLLM_OK && n_logits) *logits = s->logits;
+    return status;
+}
+
+uint64_t accllm_session_position(const accllm_session *s)
+{
+    return s->ops->position(s->self);
+}
+
+uint64_t accllm_session_bytes(const accllm_session *s)
+{
+    return sizeof *s + s->logits_bytes + s->ops->bytes(s->self);
+}
+
+uint32_t accllm_session_sinks(const accllm_session *s)
+{
+    return s->params.sinks;
+}
+
+uint32_t accllm_session_window(const accllm_session *s)
+{
+    return s->params.window;
+}
+
+uint32_t accllm_session_kv_bits(const accllm_session *s)
+{
+    return s->params.kv_bits;
+}
+
+uint64_t accllm_session_trace_hash(const accllm_session *s)
+{
+    return s->ops->trace_hash(s->self);
+}
+
+accllm_status accllm_session_fill(accllm_session *s, uint64_t depth, accllm_error *err)
+{
+    uint64_t mode = acc_fp_enter();
+    accllm_status status = s->ops->fill(s->self, depth, err);
+    acc_fp_leave(mode);
+    return status;
+}
+
+uint64_t accllm_session_kv_bytes_per_token(const accllm_session *s)
+{
+    return s->ops->kv_bytes_per_token(s->self);
+}
