@@ -61,8 +61,8 @@ static inline __attribute__((always_inline)) void block(const uint8_t *dense, ui
             int32_t four;
             memcpy(&four, a + (size_t)t * group + 4 * q, 4);
             const __m256i v = _mm256_set1_epi32(four);
-            s0[t] = _mm256_add_epi16(s0[t], _mm256_maddubs_epi16(w0, v));
-            s1[t] = _mm256_add_epi16(s1[t], _mm256_maddubs_epi16(w1, v));
+            s0[t] = acc_add_bytes(s0[t], w0, v);
+            s1[t] = acc_add_bytes(s1[t], w1, v);
         }
     }
 #pragma GCC unroll 6

@@ -22,10 +22,8 @@ static inline __attribute__((always_inline)) void block(const uint8_t *p, uint32
             int64_t four;
             memcpy(&four, a + (size_t)t * group + 4 * q, 8);
             const __m256i v = _mm256_set1_epi64x(four);
-            s0[t] = _mm256_add_epi32(s0[t], _mm256_madd_epi16(w0, v));
-            s1[t] = _mm256_add_epi32(s1[t], _mm256_madd_epi16(w1, v));
-            ACC_KEEP(s0[t]);
-            ACC_KEEP(s1[t]);
+            s0[t] = acc_add_words(s0[t], w0, v);
+            s1[t] = acc_add_words(s1[t], w1, v);
         }
     }
 #pragma GCC unroll 6
