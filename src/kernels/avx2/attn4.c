@@ -151,7 +151,7 @@ ACC_INLINE void heads(const acc_attn_segment *g, uint32_t h0, const int nh, acc_
         t->top[h] = top;
         t->z[h] = z;
     }
-    memset(t->acc, 0, sizeof t->acc[0] * (size_t)nh);
+    for (int h = 0; h < nh; h++) memset(t->acc[h], 0, dims * sizeof(int32_t));
     for (p = base = 0; acc_attn_next(g, &p, &base, &r);) run_values(&r, dims, t, nh);
     for (int h = 0; h < nh; h++) attn_output(g, h0 + (uint32_t)h, t, h);
 }

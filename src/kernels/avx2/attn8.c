@@ -106,7 +106,7 @@ ACC_INLINE void heads(const acc_attn_segment *g, uint32_t h0, const int nh, acc_
         t->z[h] = 0;
         probabilities(t->s[h], s1 - s0, t->top[h] > 0 ? 32640.0f / t->top[h] : 0);
     }
-    memset(t->acc, 0, sizeof t->acc[0] * (size_t)nh);
+    for (int h = 0; h < nh; h++) memset(t->acc[h], 0, 2 * dims * sizeof(int32_t));
     for (p = base = 0; acc_attn_next(g, &p, &base, &r);) run_values(&r, dims, t, nh);
     for (int h = 0; h < nh; h++) {
         for (uint32_t d = 0; d < dims; d++)
