@@ -89,7 +89,7 @@ static int open_session(run_state *s)
     s->g.chunk = sp.chunk ? sp.chunk : DEFAULT_CHUNK;
     sp.max_logits = cli_generation_rows(&s->g);
     sp.trace = o->json || o->trace;
-    if (accllm_session_create(&s->session, s->engine.model, &sp, &err) != ACCLLM_OK) return cli_fail(&err);
+    if (accllm_session_create(&s->session, s->engine.model, &sp, &err) != ACCLLM_OK) return cli_fail_usage(&err);
     s->seed = cli_seed(o);
     return cli_sampler_open(&s->sampler, &s->engine, o, s->seed);
 }

@@ -53,7 +53,7 @@ int cli_dialogue_open(cli_dialogue *d, const cli_engine *e, const cli_options *o
     cli_session_params(o, &sp);
     int rc = o->pin_system ? cli_pin_system(e, o, o->system, &sp) : CLI_OK;
     if (rc != CLI_OK) return rc;
-    if (accllm_session_create(&d->session, e->model, &sp, &err) != ACCLLM_OK) return cli_fail(&err);
+    if (accllm_session_create(&d->session, e->model, &sp, &err) != ACCLLM_OK) return cli_fail_usage(&err);
     rc = cli_sampler_open(&d->sampler, e, o, d->seed);
     return rc == CLI_OK ? cli_dialogue_reset(d) : rc;
 }

@@ -41,8 +41,7 @@ const cli_option cli_option_table[] = {
     {"grammar", 0, MISSING("FILE"), CLI_RUN, NULL},
 
     /* compress, export */
-    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w4|w8|f16", "w2"), CLI_COMPRESS,
-     "weight format: w2s, w4, w8, f16 (w4)"},
+    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w4|w8", "w2|f16"), CLI_COMPRESS, "weight format: w2s, w4, w8 (w4)"},
     {"method", 0, CHOICE("METHOD", method, "rtn|obs", NULL), CLI_COMPRESS,
      "rtn: round; obs: use second-order data (obs)"},
     {"recover", 0, CHOICE("MODE", recover, "off", "full"), CLI_COMPRESS, "recovery training: off (off)"},

@@ -98,7 +98,7 @@ int cli_sampler_open(accllm_sampler **s, const cli_engine *e, const cli_options 
     p.min_p = (float)o->min_p;
     p.repeat_penalty = (float)o->repeat_penalty;
     p.repeat_last = (uint32_t)o->repeat_last;
-    return accllm_sampler_create(s, &p, e->info->n_vocab, &err) == ACCLLM_OK ? CLI_OK : cli_fail(&err);
+    return accllm_sampler_create(s, &p, e->info->n_vocab, &err) == ACCLLM_OK ? CLI_OK : cli_fail_usage(&err);
 }
 
 void cli_warn_eviction(const accllm_session *s, const cli_options *o, uint64_t n_prompt)

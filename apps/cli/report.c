@@ -26,8 +26,13 @@ void cli_error(const char *fmt, ...)
 int cli_fail(const accllm_error *err)
 {
     cli_error("%s", err->text);
-    if (err->code == ACCLLM_E_CANCELLED) return CLI_INTERRUPTED;
-    return err->code == ACCLLM_E_ARG ? CLI_USAGE : CLI_FAILED;
+    return err->code == ACCLLM_E_CANCELLED ? CLI_INTERRUPTED : CLI_FAILED;
+}
+
+int cli_fail_usage(const accllm_error *err)
+{
+    int rc = cli_fail(err);
+    return err->code == ACCLLM_E_ARG || err->code == ACCLLM_E_LIMIT ? CLI_USAGE : rc;
 }
 
 void cli_log(void *user, const char *line)

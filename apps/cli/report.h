@@ -11,8 +11,10 @@
 
 /* One line "accllm: ..." on standard error. */
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* The library's message; returns the exit code of its status. */
+/* The library's message; returns CLI_FAILED, or CLI_INTERRUPTED for work that was cancelled. */
 int cli_fail(const accllm_error *err);
+/* The same where options made the library refuse: an argument or a limit is then bad usage. */
+int cli_fail_usage(const accllm_error *err);
 /* A log callback for the library: notes and warnings on standard error. */
 void cli_log(void *user, const char *line);
 
