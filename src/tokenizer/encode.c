@@ -5,8 +5,8 @@
 #include "core/memory.h"
 #include "tokenizer/internal.h"
 
-#define CACHE_SLOTS 4096
-#define CACHE_FROM 2048 /* a shorter text repeats too few words to pay for the cache */
+#define CACHE_SLOTS 16384 /* at most; a short text gets one for every eight bytes */
+#define CACHE_FROM 2048   /* a shorter text repeats too few words to pay for the cache */
 #define MAX_TEXT ((size_t)INT32_MAX - 1)
 
 accllm_status acc_encoder_init(acc_encoder *e, const accllm_tokenizer *t, size_t len, accllm_error *err)
@@ -19,8 +19,11 @@ accllm_status acc_encoder_init(acc_encoder *e, const accllm_tokenizer *t, size_t
     if (!e->ids) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: token ids");
     if (t->bpe) ACC_TRY(acc_matcher_init(&e->matcher, err));
     if (len < CACHE_FROM) return ACCLLM_OK;
-    ACC_TRY(acc_alloc(&p, CACHE_SLOTS, sizeof *e->cache, "word cache", err));
+    size_t slots = CACHE_SLOTS;
+    while (slots > len / 8) slots /= 2;
+    ACC_TRY(acc_alloc(&p, slots, sizeof *e->cache, "word cache", err));
     e->cache = p;
+    e->cache_mask = slots - 1;
     return ACCLLM_OK;
 }
 
@@ -125,6 +128,7 @@ accllm_status accllm_tokenize(const accllm_tokenizer *tok, const char *text, siz
     if (!tok || (!text && len > 0)) return acc_fail(err, ACCLLM_E_ARG, "tokenize: no tokenizer or no text");
     if (flags & ~(unsigned)(ACCLLM_TOKENIZE_BOS | ACCLLM_TOKENIZE_SPECIAL))
         return acc_fail(err, ACCLLM_E_ARG, "tokenize: unknown flags %#x", flags);
+    if (!text) text = "";
     acc_encoder e;
     accllm_status status = acc_encoder_init(&e, tok, len, err);
     if (status == ACCLLM_OK && (flags & ACCLLM_TOKENIZE_BOS) && tok->bos >= 0)

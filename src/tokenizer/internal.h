@@ -107,8 +107,9 @@ typedef struct acc_encoder {
     acc_bigram *heap;
     size_t n_heap, cap_heap;
     acc_cached_word *cache; /* NULL: none */
-    uint32_t epoch;         /* of the text that cached words point into */
-    char *text;             /* SentencePiece: the fragment as the vocabulary spells it */
+    size_t cache_mask;
+    uint32_t epoch; /* of the text that cached words point into */
+    char *text;     /* SentencePiece: the fragment as the vocabulary spells it */
     size_t cap_text;
     acc_matcher matcher;
 } acc_encoder;

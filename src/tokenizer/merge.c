@@ -10,8 +10,7 @@
 #include "tokenizer/internal.h"
 #include "tokenizer/utf8.h"
 
-#define CACHE_SLOTS 4096 /* as encode.c allocates */
-#define CACHED_WORD 64   /* longer words hardly come again */
+#define CACHED_WORD 64 /* longer words hardly come again */
 
 /* Gives *array room for n items; the first `used` are kept. */
 static accllm_status grow(void **array, size_t *cap, size_t used, size_t n, size_t size, accllm_error *err)
@@ -162,7 +161,7 @@ accllm_status acc_encoder_word(acc_encoder *e, const char *s, size_t len, accllm
     bool keep = e->cache && len <= CACHED_WORD && (e->tok->bpe || e->tok->byte_fallback);
     if (!keep) return merge_word(e, s, len, err);
     uint64_t hash = acc_fnv1a(ACC_FNV_START, s, len);
-    acc_cached_word *w = &e->cache[(hash ^ hash >> 32) % CACHE_SLOTS];
+    acc_cached_word *w = &e->cache[(hash ^ hash >> 32) & e->cache_mask];
     if (w->epoch == e->epoch && w->hash == hash && w->len == len && memcmp(w->s, s, len) == 0) {
         for (uint32_t i = 0; i < w->n_ids; i++) ACC_TRY(acc_encoder_push(e, e->ids[w->first_id + i], err));
         return ACCLLM_OK;

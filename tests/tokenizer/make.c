@@ -71,16 +71,22 @@ static void write_keys(acc_writer *w, const test_vocab *v)
     acc_gguf_out_free(&o);
 }
 
-accllm_tokenizer *test_make(const test_vocab *v, accllm_error *err)
+char *test_bytes(const test_vocab *v, size_t *size)
 {
     char *data = NULL;
-    size_t size = 0;
-    acc_writer w = {.f = open_memstream(&data, &size)};
-    acc_gguf *g;
-    accllm_tokenizer *tok = NULL;
+    acc_writer w = {.f = open_memstream(&data, size)};
     assert_non_null(w.f);
     write_keys(&w, v);
     assert_int_equal(fclose(w.f), 0);
+    return data;
+}
+
+accllm_tokenizer *test_make(const test_vocab *v, accllm_error *err)
+{
+    size_t size = 0;
+    char *data = test_bytes(v, &size);
+    acc_gguf *g;
+    accllm_tokenizer *tok = NULL;
     assert_int_equal(acc_gguf_parse(&g, (const uint8_t *)data, size, NULL), ACCLLM_OK);
     accllm_status s = acc_tokenizer_create(&tok, g, err);
     assert_true((s == ACCLLM_OK) == (tok != NULL));

@@ -28,6 +28,8 @@ typedef struct test_vocab {
 
 /* A vocabulary without any key, to start from. */
 test_vocab test_vocab_empty(const char *model);
+/* Its metadata as the bytes of a GGUF file; malloc'ed. */
+char *test_bytes(const test_vocab *v, size_t *size);
 /* NULL and a filled err on failure. The metadata is freed before this returns. */
 accllm_tokenizer *test_make(const test_vocab *v, accllm_error *err);
 /* The ids as text, "1 2 3", in a static buffer; the test fails where tokenizing does. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "core/file.h"
 #include "support/tiny.h"
@@ -100,6 +101,83 @@ static void deepseek(void **state)
     check_vectors("tokenizers/deepseek-llm/ggml-vocab-deepseek-llm.gguf");
 }
 
+/* The lines of merges.txt after its first, "#version". */
+static void put_merges(acc_gguf_out *o, const acc_file *f)
+{
+    const char *p = (const char *)f->data, *end = p + f->size;
+    acc_str *s = calloc(f->size, sizeof *s);
+    size_t n = 0;
+    assert_non_null(s);
+    for (const char *eol; p < end && (eol = memchr(p, '\n', (size_t)(end - p))); p = eol + 1)
+        if (eol > p && (n > 0 || *p != '#')) s[n++] = (acc_str){p, (size_t)(eol - p)};
+    acc_gguf_out_str_array(o, "tokenizer.ggml.merges", s, n);
+    free(s);
+}
+
+/* vocab.json: {"token": id}. */
+static void put_tokens(acc_gguf_out *o, const json_t *vocab)
+{
+    size_t n = json_object_size(vocab), len;
+    acc_str *s = calloc(n, sizeof *s);
+    const char *key;
+    json_t *id;
+    assert_non_null(s);
+    json_object_keylen_foreach((json_t *)(uintptr_t)vocab, key, len, id)
+    {
+        assert_in_range(json_integer_value(id), 0, n - 1);
+        s[json_integer_value(id)] = (acc_str){key, len};
+    }
+    acc_gguf_out_str_array(o, "tokenizer.ggml.tokens", s, n);
+    free(s);
+}
+
+static accllm_tokenizer *from_json(const char *pre, const char *folder)
+{
+    char *data = NULL;
+    size_t size = 0;
+    acc_writer w = {.f = open_memstream(&data, &size)};
+    acc_file merges = read_beside(folder, "/merges.txt"), json = read_beside(folder, "/vocab.json");
+    json_t *vocab = json_loadb((const char *)json.data, json.size, 0, NULL);
+    acc_gguf_out *o;
+    acc_gguf *g;
+    accllm_tokenizer *t;
+    accllm_error err;
+    assert_true(vocab && w.f && acc_gguf_out_create(&o, NULL) == ACCLLM_OK);
+    acc_gguf_out_str(o, "tokenizer.ggml.model", "gpt2");
+    acc_gguf_out_str(o, "tokenizer.ggml.pre", pre);
+    put_tokens(o, vocab);
+    put_merges(o, &merges);
+    assert_int_equal(acc_gguf_out_begin(o, &w, NULL), ACCLLM_OK);
+    acc_gguf_out_free(&o);
+    assert_int_equal(fclose(w.f), 0);
+    json_decref(vocab);
+    acc_file_close(&merges);
+    acc_file_close(&json);
+    assert_int_equal(acc_gguf_parse(&g, (const uint8_t *)data, size, NULL), ACCLLM_OK);
+    if (acc_tokenizer_create(&t, g, &err) != ACCLLM_OK) fail_msg("%s", err.text);
+    acc_gguf_free(&g);
+    free(data);
+    return t;
+}
+
+static void qwen2(void **state)
+{
+    (void)state;
+    char *folder = shared("tokenizers/qwen2");
+    if (access(folder, R_OK) != 0) {
+        free(folder);
+        skip();
+    }
+    accllm_tokenizer *t = from_json("qwen2", folder);
+    acc_file in = read_beside(folder, "/ggml-vocab-qwen2.gguf.inp");
+    acc_file out = read_beside(folder, "/ggml-vocab-qwen2.gguf.out");
+    assert_int_equal(run_vectors(t, &in, &out), 46);
+    acc_file_close(&in);
+    acc_file_close(&out);
+    accllm_tokenizer_free(&t);
+    free(folder);
+}
+
 #define EXPECT(text, flags, ids) assert_string_equal(test_ids(t, text, strlen(text), flags), ids)
 
 static void real_model(void **state)
@@ -174,7 +252,7 @@ static void llama2c(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gpt2),       cmocka_unit_test(llama2),    cmocka_unit_test(deepseek),
+        cmocka_unit_test(gpt2),       cmocka_unit_test(llama2),    cmocka_unit_test(deepseek), cmocka_unit_test(qwen2),
         cmocka_unit_test(real_model), cmocka_unit_test(real_chat), cmocka_unit_test(llama2c),
     };
     return cmocka_run_group_tests_name("tokenizer vectors", tests, NULL, NULL);
