@@ -14,9 +14,9 @@
         uint64_t times = 1;                                               \
         (best) = 1e30;                                                    \
         for (int run_ = 0; run_ < 9; run_++) {                            \
-            double t_ = acc_seconds();                                        \
+            double t_ = acc_seconds();                                    \
             for (uint64_t i_ = 0; i_ < times; i_++) call;                 \
-            t_ = (acc_seconds() - t_) * 1e9;                                  \
+            t_ = (acc_seconds() - t_) * 1e9;                              \
             if (t_ / (double)times < (best)) (best) = t_ / (double)times; \
             if (t_ < 2e6) times = (uint64_t)(2e6 / (best)) + 1;           \
         }                                                                 \
