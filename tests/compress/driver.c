@@ -1,10 +1,12 @@
-/* compress-driver SRC OUT [--weights F] [--method M] [--head F] [--calib FILE] [--calib-tokens N] [-t N] [--resume]
+/* compress-driver --tiny PATH: writes a tiny random checkpoint. compress-driver SRC OUT [--weights F] [--method M]
+ * [--head F] [--calib FILE] [--calib-tokens N] [-t N] [--resume]
  * [--quiet] accllm_compress() from a program of its own, for tests that kill it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "accllm/compress.h"
+#include "support/tiny.h"
 
 static void note(void *user, const char *line)
 {
@@ -30,8 +32,21 @@ static int usage(void)
     return 2;
 }
 
+static int write_tiny(const char *path)
+{
+    tiny_options o = tiny_defaults();
+    accllm_error err;
+    o.n_layers = 6;
+    o.n_heads = 8;
+    o.n_ff = 512;
+    if (tiny_write(path, &o, &err) == ACCLLM_OK) return 0;
+    (void)fprintf(stderr, "driver: %s\n", err.text);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 3 && !strcmp(argv[1], "--tiny")) return write_tiny(argv[2]);
     accllm_runtime_params rp;
     accllm_compress_params p;
     accllm_runtime *rt;
