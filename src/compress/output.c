@@ -81,10 +81,29 @@ static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const v
     return ACCLLM_OK;
 }
 
+/* Levels were chosen matrix by matrix. */
+static accllm_status layer_shapes(acc_run *r, accllm_error *err)
+{
+    void *p;
+    ACC_TRY(acc_alloc(&p, r->hp->n_layers, sizeof *r->shapes, "shapes", err));
+    r->shapes = p;
+    for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
+        for (int i = 0; i < ACC_LINEARS; i++) {
+            const acc_tensor_record *t = &r->records[(size_t)layer * ACC_LINEARS + i];
+            acc_weight *w = &r->shapes[layer][i];
+            *w = r->plan.linear[i];
+            w->level1 = (uint8_t)t->level1;
+            w->level2 = (uint8_t)t->level2;
+        }
+    r->plan.layers = (const acc_weight(*)[ACC_LINEARS])r->shapes;
+    return ACCLLM_OK;
+}
+
 accllm_status acc_run_write(acc_run *r, accllm_error *err)
 {
     acc_run_progress(r, 0.98, "write");
     r->loaded_layer = UINT32_MAX;
+    ACC_TRY(layer_shapes(r, err));
     accllm_status s = acc_packed_write(&r->plan, r->out_path, fetch, r, err);
     acc_layer_data_close(&r->layer);
     r->loaded_layer = UINT32_MAX;

@@ -80,6 +80,7 @@ accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const ch
     acc_calibration_free(&r.cal);
     acc_free(r.hidden);
     acc_free(r.records);
+    acc_free(r.shapes);
     acc_free(r.head_blob);
     acc_fp_leave(mode);
     return s;

@@ -29,6 +29,7 @@ typedef struct acc_run {
     bool obs;
     uint32_t calib_tokens; /* asked for */
     acc_packed_plan plan;
+    acc_weight (*shapes)[ACC_LINEARS]; /* [n_layers]: plan.linear with each layer's levels */
     acc_calibration cal;
     acc_work work;
     acc_ref_attention attention;

@@ -11,7 +11,7 @@ static accllm_status measure_rtn(acc_pool *pool, acc_codes *c, const float *w, c
                                  double *error, accllm_error *err)
 {
     acc_loss loss;
-    (void)acc_choose_scales(pool, c, wt, NULL);
+    acc_choose_scales(pool, c, wt, NULL);
     ACC_TRY(acc_solve_rtn(pool, c, wt, NULL, err));
     ACC_TRY(acc_codes_loss(pool, c, w, f->h, false, &loss, err));
     *error = loss.error;
@@ -25,7 +25,7 @@ static accllm_status solve(acc_pool *pool, const acc_quantize_params *p, acc_cod
     stats->rtn_error = -1;
     if (f) ACC_TRY(measure_rtn(pool, c, w, wt, f, &stats->rtn_error, err));
     if (p->choose_levels && c->format == ACC_FMT_W2S) acc_choose_levels(pool, c, wt, d);
-    (void)acc_choose_scales(pool, c, wt, d);
+    acc_choose_scales(pool, c, wt, d);
     if (!p->obs) return acc_solve_rtn(pool, c, wt, NULL, err);
     ACC_TRY(acc_solve_obs(pool, c, wt, f, err));
     return ACCLLM_OK;

@@ -11,12 +11,13 @@
 
 #define COARSE 20
 #define FINE 6
+#define LEVEL_SAMPLE 16 /* strips that the choice of levels looks at */
 
 typedef struct scale_job {
     acc_codes *c;
     const float *wt, *d;
-    uint32_t stride;    /* take every stride-th strip (level choice samples) */
-    double error[1024]; /* per worker: a pool has at most 1024 */
+    uint32_t stride; /* take every stride-th strip (level choice samples) */
+    double *error;   /* of each strip taken; NULL: not wanted */
 } scale_job;
 
 static inline float largest(float a, float b)
@@ -207,22 +208,27 @@ static void scales_worker(void *ctx, uint32_t worker, uint32_t n_workers)
     scale_job *j = ctx;
     uint32_t begin, end, n = j->c->rows_pad / ACC_LANES;
     acc_share((n + j->stride - 1) / j->stride, worker, n_workers, &begin, &end);
-    for (uint32_t i = begin; i < end; i++)
-        j->error[worker] += strip_scales(j->c, j->wt, j->d, i * j->stride * ACC_LANES);
+    for (uint32_t i = begin; i < end; i++) {
+        double error = strip_scales(j->c, j->wt, j->d, i * j->stride * ACC_LANES);
+        if (j->error) j->error[i] = error;
+    }
 }
 
-static double run_scales(acc_pool *pool, acc_codes *c, const float *wt, const float *d, uint32_t stride)
+void acc_choose_scales(acc_pool *pool, acc_codes *c, const float *wt, const float *d)
 {
-    scale_job j = {.c = c, .wt = wt, .d = d, .stride = stride};
-    double error = 0;
+    scale_job j = {.c = c, .wt = wt, .d = d, .stride = 1};
     acc_pool_run(pool, scales_worker, &j);
-    for (uint32_t w = 0; w < acc_pool_size(pool); w++) error += j.error[w];
-    return error;
 }
 
-double acc_choose_scales(acc_pool *pool, acc_codes *c, const float *wt, const float *d)
+/* The weighted error of every stride-th strip, added in order: the same for every number of threads. */
+static double sample_error(acc_pool *pool, acc_codes *c, const float *wt, const float *d)
 {
-    return run_scales(pool, c, wt, d, 1);
+    double each[LEVEL_SAMPLE] = {0}, sum = 0;
+    const uint32_t strips = c->rows_pad / ACC_LANES, stride = (strips + LEVEL_SAMPLE - 1) / LEVEL_SAMPLE;
+    scale_job j = {.c = c, .wt = wt, .d = d, .stride = stride, .error = each};
+    acc_pool_run(pool, scales_worker, &j);
+    for (uint32_t i = 0; i < LEVEL_SAMPLE; i++) sum += each[i];
+    return sum;
 }
 
 static void set_levels(acc_codes *c, int level1, int level2)
@@ -238,11 +244,10 @@ void acc_choose_levels(acc_pool *pool, acc_codes *c, const float *wt, const floa
     static const int pairs[3][2] = {{1, 2}, {1, 3}, {2, 5}};
     int best = 0;
     double best_error = INFINITY;
-    uint32_t strips = c->rows_pad / ACC_LANES;
     for (int p = 0; p < 3; p++) {
         if (2 * pairs[p][1] * (int64_t)c->group > 1024) continue;
         set_levels(c, pairs[p][0], pairs[p][1]);
-        double error = run_scales(pool, c, wt, d, strips > 16 ? strips / 16 : 1);
+        double error = sample_error(pool, c, wt, d);
         if (error < best_error) {
             best_error = error;
             best = p;

@@ -83,8 +83,8 @@ accllm_status acc_transpose_weights(acc_pool *pool, const float *w, uint32_t row
 /* ---- scales (scales.c) ---- */
 
 /* Chooses scale, m and rscale of every row and group: the point of a grid that loses least over round-to-nearest, each
- * column's squared error weighted by d [cols] (NULL: 1). wt [>= cols][rows_pad]. Returns the weighted error. */
-double acc_choose_scales(acc_pool *pool, acc_codes *c, const float *wt, const float *d);
+ * column's squared error weighted by d [cols] (NULL: 1). wt [>= cols][rows_pad]. */
+void acc_choose_scales(acc_pool *pool, acc_codes *c, const float *wt, const float *d);
 /* The levels (of those that the group allows) that lose least on a sample of rows; sets c->level1, level2. */
 void acc_choose_levels(acc_pool *pool, acc_codes *c, const float *wt, const float *d);
 

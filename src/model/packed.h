@@ -45,11 +45,12 @@ accllm_status acc_packed_source(acc_source **out, const acc_packed *m, accllm_er
 
 typedef struct acc_packed_plan {
     const acc_source *src;
-    acc_weight embd, output; /* shapes only (acc_weight_init); output ignored when tied */
-    acc_weight linear[7];    /* by (id - ACC_T_ATTN_Q); the same in every layer */
+    acc_weight embd, output;       /* shapes only (acc_weight_init); output ignored when tied */
+    acc_weight linear[7];          /* by (id - ACC_T_ATTN_Q); the same in every layer */
+    const acc_weight (*layers)[7]; /* [n_layers], where they differ (levels); NULL: linear in all */
     uint32_t page, sinks, kv_bits;
     uint32_t window; /* 0: by the rule of design section 8 */
-    bool k_mean; /* the file has blk.N.attn_k_mean */
+    bool k_mean;     /* the file has blk.N.attn_k_mean */
 } acc_packed_plan;
 
 /* Gives the bytes of one tensor: a blob of acc_weight_bytes() or floats. Called in file order, once each; *data stays

@@ -5,11 +5,12 @@
 #include "core/memory.h"
 #include "model/packed_internal.h"
 
-static const acc_weight *plan_weight(const acc_packed_plan *plan, acc_tensor_id id)
+static const acc_weight *plan_weight(const acc_packed_plan *plan, acc_tensor_id id, uint32_t layer)
 {
     if (id == ACC_T_TOKEN_EMBD) return &plan->embd;
     if (id == ACC_T_OUTPUT) return &plan->output;
-    return acc_tensor_is_linear(id) ? &plan->linear[id - ACC_T_ATTN_Q] : NULL;
+    if (!acc_tensor_is_linear(id)) return NULL;
+    return plan->layers ? &plan->layers[layer][id - ACC_T_ATTN_Q] : &plan->linear[id - ACC_T_ATTN_Q];
 }
 
 static accllm_status check_plan(const acc_packed_plan *plan, accllm_error *err)
@@ -28,7 +29,7 @@ static accllm_status check_plan(const acc_packed_plan *plan, accllm_error *err)
         uint64_t rows, cols;
         acc_packed_weight_at(hp, i, &id, &layer);
         acc_tensor_shape(hp, id, &rows, &cols);
-        const acc_weight *w = plan_weight(plan, id);
+        const acc_weight *w = plan_weight(plan, id, layer);
         if (w->rows != rows || w->cols != cols)
             return acc_fail(err, ACCLLM_E_ARG, "%s: planned as %" PRIu32 " x %" PRIu32, acc_tensor_base(id), w->rows,
                             w->cols);
@@ -103,7 +104,7 @@ static accllm_status put_table(acc_gguf_out *o, const acc_packed_plan *plan, acc
         acc_tensor_id id;
         uint32_t layer;
         acc_packed_weight_at(&plan->src->hp, i, &id, &layer);
-        const acc_weight *w = plan_weight(plan, id);
+        const acc_weight *w = plan_weight(plan, id, layer);
         const char *format = acc_format_name(w->format);
         acc_tensor_name(t.text[i], sizeof t.text[i], id, layer, format);
         t.names[i] = (acc_str){t.text[i], strlen(t.text[i])};
@@ -133,7 +134,7 @@ static bool in_file(const acc_packed_plan *plan, acc_packed_step step)
 static void describe(acc_gguf_out *o, const acc_packed_plan *plan, acc_packed_step step)
 {
     const acc_hparams *hp = &plan->src->hp;
-    const acc_weight *w = plan_weight(plan, step.id);
+    const acc_weight *w = plan_weight(plan, step.id, step.layer);
     char name[64];
     uint64_t rows, cols;
     if (step.id == ACC_T_COUNT) {
