@@ -83,7 +83,6 @@ static accllm_status check(const ppl_run *run, accllm_error *err)
         if (run->walk.ids[i] < 0 || (size_t)run->walk.ids[i] >= run->n_vocab)
             return acc_fail(err, ACCLLM_E_FORMAT, "token %d of the text is outside the vocabulary of %zu",
                             run->walk.ids[i], run->n_vocab);
-    if (run->p->bucket == 0) return acc_fail(err, ACCLLM_E_ARG, "a bucket must hold at least one token");
     return ACCLLM_OK;
 }
 

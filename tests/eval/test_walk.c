@@ -13,13 +13,23 @@
 
 #define N 103u
 
+static accllm_ppl_params params(uint32_t ctx, uint32_t stride)
+{
+    accllm_ppl_params p;
+    accllm_ppl_params_init(&p);
+    p.ctx = ctx;
+    p.stride = stride;
+    return p;
+}
+
 /* Replays a walk: what a session would hold, and for every scored token the number of tokens before it. */
 static void replay(uint32_t ctx, uint32_t stride, bool stream, int32_t bos, size_t rows, int behind[N])
 {
     int32_t ids[N], held[N + 2];
     acc_walk w;
     acc_walk_step s;
-    accllm_ppl_params p = {.ctx = ctx, .stride = stride, .stream = stream};
+    accllm_ppl_params p = params(ctx, stride);
+    p.stream = stream;
     for (uint32_t i = 0; i < N; i++) ids[i] = (int32_t)(1000 + i), behind[i] = -1;
     assert_int_equal(acc_walk_init(&w, ids, N, bos, &p, rows, NULL), ACCLLM_OK);
     size_t n = 0;
@@ -81,11 +91,11 @@ static void senseless_walks_are_refused(void **state)
     int32_t id[2] = {1, 2};
     acc_walk w;
     accllm_error err;
-    accllm_ppl_params p = {.ctx = 1};
+    accllm_ppl_params p = params(1, 0);
     assert_int_equal(acc_walk_init(&w, id, 2, -1, &p, 4, &err), ACCLLM_E_ARG);
-    p = (accllm_ppl_params){.ctx = 8, .stride = 9};
+    p = params(8, 9);
     assert_int_equal(acc_walk_init(&w, id, 2, -1, &p, 4, &err), ACCLLM_E_ARG);
-    p = (accllm_ppl_params){.ctx = 8};
+    p = params(8, 0);
     assert_int_equal(acc_walk_init(&w, id, 1, -1, &p, 4, &err), ACCLLM_E_ARG);
     assert_int_equal(acc_walk_init(&w, id, 1, 5, &p, 4, &err), ACCLLM_OK);
     acc_walk_free(&w);

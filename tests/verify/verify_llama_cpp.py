@@ -45,16 +45,17 @@ def llama_nll(llama, ids, ctx):
             break
         llama.reset()
         llama.eval(window)
-        rows = llama.scores[:len(window) - 1].astype(np.float64)
-        top = rows.max(1)
-        norm = top + np.log(np.exp(rows - top[:, None]).sum(1))
-        total += float((norm - rows[np.arange(len(rows)), window[1:]]).sum())
-        n += len(rows)
+        for i, token in enumerate(window[1:]):
+            row = llama.scores[i]
+            top = row.max()
+            total += float(top) + np.log(np.exp(row - top).sum(dtype=np.float64)) - float(row[token])
+            n += 1
     return total / n, n
 
 
 def check_perplexity(args, llama, text):
     if args.text is None:
+        print("no --text: perplexity not compared")
         return True
     ids = common.accllm(args, "tokenize", args.model, "-f", text)["ids"][:args.tokens]
     ours = common.accllm(args, "eval ppl", args.model, "--text", text, "--ctx", str(args.ctx), "--max-tokens",
@@ -67,7 +68,7 @@ def check_perplexity(args, llama, text):
 
 def main():
     args = common.arguments(__doc__, ("--text", {"help": "text for the perplexity"}),
-                            ("--tokens", {"type": int, "default": 4096}), ("--ctx", {"type": int, "default": 1024}),
+                            ("--tokens", {"type": int, "default": 4096}), ("--ctx", {"type": int, "default": 512}),
                             ("--export", {"help": "where the F32 GGUF is written and kept (540 MB; a temporary file)"}))
     with tempfile.TemporaryDirectory() as folder:
         path = args.export or os.path.join(folder, "export.gguf")
