@@ -17,14 +17,16 @@ typedef struct tokens {
     uint32_t n, parts;
 } tokens;
 
+/* -offset times the sums of both pairs of columns of all quads, as two words. n: a multiple of 32, at most 128. */
 static int32_t start_words(const int8_t *a, uint32_t n, int32_t offset)
 {
-    int32_t even = 0, odd = 0;
-    for (uint32_t k = 0; k < n; k += 4) {
-        even += a[k] + a[k + 1];
-        odd += a[k + 2] + a[k + 3];
-    }
-    return (int32_t)((uint32_t)(-offset * even) & 0xffff) | (int32_t)((uint32_t)(-offset * odd) << 16);
+    __m256i sum = _mm256_setzero_si256();
+    for (uint32_t k = 0; k < n; k += 32)
+        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), acc_load256(a + k)));
+    __m128i x = _mm_add_epi16(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    x = _mm_add_epi16(x, _mm_unpackhi_epi64(x, x));
+    x = _mm_add_epi16(x, _mm_shuffle_epi32(x, 1));
+    return _mm_cvtsi128_si32(_mm_mullo_epi16(x, _mm_set1_epi16((short)-offset)));
 }
 
 static void pack_tokens(const acc_weight *w, const int8_t *a, size_t lda, int32_t offset, tokens *t)
