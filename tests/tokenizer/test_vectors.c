@@ -142,7 +142,9 @@ static accllm_tokenizer *from_json(const char *pre, const char *folder)
     acc_gguf *g;
     accllm_tokenizer *t;
     accllm_error err;
-    assert_true(vocab && w.f && acc_gguf_out_create(&o, NULL) == ACCLLM_OK);
+    assert_non_null(vocab);
+    assert_non_null(w.f);
+    assert_int_equal(acc_gguf_out_create(&o, NULL), ACCLLM_OK);
     acc_gguf_out_str(o, "tokenizer.ggml.model", "gpt2");
     acc_gguf_out_str(o, "tokenizer.ggml.pre", pre);
     put_tokens(o, vocab);
