@@ -14,23 +14,24 @@
 /* Spins before a waiting thread sleeps: about 20 us, the length of a short step of decode. */
 #define SPINS 4000
 
+/*
+ * A job is n_threads shares. Threads claim shares rather than own them: where the system gives a worker no time, the
+ * others do its share, and a job never waits for a thread that has not begun. `claim` holds the job's number and the
+ * shares left in one word, so a worker that comes late cannot take a share of another job.
+ */
 struct acc_pool {
     uint32_t n_threads;
     acc_job *job;
     void *ctx;
+    _Alignas(ACC_ALIGN) atomic_ullong claim;    /* number of the job << 32 | shares not yet claimed */
     _Alignas(ACC_ALIGN) atomic_uint generation; /* rises by one per job */
-    _Alignas(ACC_ALIGN) atomic_uint running;    /* workers that have not finished the present job */
+    _Alignas(ACC_ALIGN) atomic_uint unfinished; /* shares of the present job */
     atomic_bool stop;
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
     uint32_t n_started;
     pthread_t *threads;
 };
-
-typedef struct start_arg {
-    acc_pool *pool;
-    uint32_t worker;
-} start_arg;
 
 static inline void cpu_relax(void)
 {
@@ -53,33 +54,40 @@ static void wait_change(acc_pool *p, atomic_uint *a, unsigned from, pthread_cond
     (void)pthread_mutex_unlock(&p->lock);
 }
 
-static void *worker_main(void *arg)
+/* Runs shares of the present job until none is left to claim. */
+static void work(acc_pool *p)
 {
-    start_arg a = *(start_arg *)arg;
-    free(arg);
-    acc_pool *p = a.pool;
-    for (unsigned seen = 0;; seen++) {
-        wait_change(p, &p->generation, seen, &p->wake);
-        if (atomic_load(&p->stop)) return NULL;
-        p->job(p->ctx, a.worker, p->n_threads);
-        if (atomic_fetch_sub_explicit(&p->running, 1, memory_order_acq_rel) == 1) {
+    unsigned long long c = atomic_load_explicit(&p->claim, memory_order_acquire);
+    while ((uint32_t)c > 0) {
+        if (!atomic_compare_exchange_weak_explicit(&p->claim, &c, c - 1, memory_order_acquire, memory_order_acquire))
+            continue;
+        /* The job cannot end before this share does, so its fields stand still. */
+        p->job(p->ctx, p->n_threads - (uint32_t)c, p->n_threads);
+        if (atomic_fetch_sub_explicit(&p->unfinished, 1, memory_order_acq_rel) == 1) {
             (void)pthread_mutex_lock(&p->lock);
             (void)pthread_cond_signal(&p->done);
             (void)pthread_mutex_unlock(&p->lock);
         }
+        c = atomic_load_explicit(&p->claim, memory_order_acquire);
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    acc_pool *p = arg;
+    for (unsigned seen = 0;;) {
+        wait_change(p, &p->generation, seen, &p->wake);
+        seen = atomic_load_explicit(&p->generation, memory_order_acquire);
+        if (atomic_load(&p->stop)) return NULL;
+        work(p);
     }
 }
 
 static accllm_status start_workers(acc_pool *p, accllm_error *err)
 {
     for (uint32_t w = 1; w < p->n_threads; w++) {
-        start_arg *a = malloc(sizeof *a);
-        if (!a) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: thread pool");
-        *a = (start_arg){p, w};
-        if (pthread_create(&p->threads[w], NULL, worker_main, a) != 0) {
-            free(a);
+        if (pthread_create(&p->threads[w], NULL, worker_main, p) != 0)
             return acc_fail(err, ACCLLM_E_LIMIT, "cannot start thread %u of %u", w + 1, p->n_threads);
-        }
         p->n_started = w;
     }
     return ACCLLM_OK;
@@ -142,11 +150,13 @@ void acc_pool_run(acc_pool *p, acc_job *job, void *ctx)
     }
     p->job = job;
     p->ctx = ctx;
-    atomic_store_explicit(&p->running, p->n_threads - 1, memory_order_relaxed);
+    atomic_store_explicit(&p->unfinished, p->n_threads, memory_order_relaxed);
+    unsigned long long number = (atomic_load_explicit(&p->claim, memory_order_relaxed) >> 32) + 1;
+    atomic_store_explicit(&p->claim, number << 32 | p->n_threads, memory_order_release);
     raise_generation(p);
-    job(ctx, 0, p->n_threads);
-    for (unsigned left; (left = atomic_load_explicit(&p->running, memory_order_acquire)) != 0;)
-        wait_change(p, &p->running, left, &p->done);
+    work(p);
+    for (unsigned left; (left = atomic_load_explicit(&p->unfinished, memory_order_acquire)) != 0;)
+        wait_change(p, &p->unfinished, left, &p->done);
 }
 
 /* cgroup v2 "quota period" or v1 cfs_quota_us / cfs_period_us; 0: no limit known. */

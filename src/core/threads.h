@@ -1,6 +1,6 @@
 /*
- * A fixed pool of workers with spin-then-sleep barriers. The caller is worker 0; a pool of one thread runs everything
- * in the caller. Workers run with the default floating-point mode (docs/numerics.md).
+ * A fixed pool of threads with spin-then-sleep barriers. The caller takes part; a pool of one thread runs everything in
+ * the caller. The threads run with the floating-point mode of their creator (core/fpmode.h).
  */
 #ifndef ACC_CORE_THREADS_H
 #define ACC_CORE_THREADS_H
@@ -15,7 +15,8 @@ typedef void acc_job(void *ctx, uint32_t worker, uint32_t n_workers);
 accllm_status acc_pool_create(acc_pool **out, uint32_t n_threads, accllm_error *err) ACC_MUST_CHECK;
 void acc_pool_free(acc_pool **pool);
 uint32_t acc_pool_size(const acc_pool *pool);
-/* Runs job(ctx, w, n) on every worker w < n and returns when all are done. Not reentrant. */
+/* Runs job(ctx, w, n) once for every w < n, at the same time where the system has time for all threads, and returns
+ * when all are done. One thread may run several w one after the other. Not reentrant. */
 void acc_pool_run(acc_pool *pool, acc_job *job, void *ctx);
 
 /* min(physical cores in the affinity mask, cgroup CPU quota rounded down), at least 1. */
