@@ -175,6 +175,7 @@ static accllm_status factorise(acc_factor *f, double mean, const char *what, acc
     for (int attempt = 0; attempt < 14 && !ok; attempt++, damping *= 10) {
         f->damping = damping;
         fill_reversed(f, p, mean, damping * mean);
+        f->lambda = (float)(damping * mean);
         ok = factor_reversed(p, f->n) && take_factor(f, p);
     }
     acc_free(p);

@@ -60,7 +60,7 @@ static accllm_status quantize_matrix(layer_work *w, int i, const acc_factor *f, 
     char name[64];
     acc_codes c;
     acc_quantize_stats stats;
-    const acc_quantize_params p = {.obs = r->obs, .choose_levels = r->weights == ACC_FMT_W2S};
+    const acc_quantize_params p = {.obs = r->obs, .descent = ACC_DESCENT, .choose_levels = r->weights == ACC_FMT_W2S};
     float *m = *matrix_of(&w->l, i);
     acc_tensor_name(name, sizeof name, (acc_tensor_id)(ACC_T_ATTN_Q + i), w->layer, "weight");
     ACC_TRY(acc_codes_create(&c, &shape, shape.rows, err));

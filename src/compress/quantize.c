@@ -28,7 +28,9 @@ static accllm_status solve(acc_pool *pool, const acc_quantize_params *p, acc_cod
     acc_choose_scales(pool, c, wt, d);
     if (!p->obs) return acc_solve_rtn(pool, c, wt, NULL, err);
     ACC_TRY(acc_solve_obs(pool, c, wt, f, err));
-    return ACCLLM_OK;
+    if (p->descent == 0) return ACCLLM_OK;
+    ACC_TRY(acc_transpose_weights(pool, w, c->rows, c->cols, wt, c->rows_pad, "weights", err));
+    return acc_solve_descent(pool, c, wt, f, p->descent, err);
 }
 
 accllm_status acc_quantize(acc_pool *pool, const acc_quantize_params *p, acc_weight *shape, const float *w,

@@ -53,13 +53,22 @@ static accllm_status plan_tensor(acc_weight *w, acc_format f, const acc_hparams 
     return s == ACCLLM_OK ? s : acc_prefix(err, s, "%s", acc_tensor_base(id));
 }
 
+/* W4 takes groups of 64 where 128 would do: 0.06 bit more, a sixth less error. */
+static accllm_status plan_linear(acc_run *r, int i, accllm_error *err)
+{
+    acc_weight *w = &r->plan.linear[i];
+    const acc_tensor_id id = (acc_tensor_id)(ACC_T_ATTN_Q + i);
+    ACC_TRY(plan_tensor(w, r->weights, r->hp, id, r->p->group, err));
+    if (r->p->group || r->weights != ACC_FMT_W4 || w->group != 128) return ACCLLM_OK;
+    return plan_tensor(w, r->weights, r->hp, id, 64, err);
+}
+
 static accllm_status make_plan(acc_run *r, accllm_error *err)
 {
     const acc_hparams *hp = r->hp;
     acc_packed_plan *plan = &r->plan;
     plan->src = r->src;
-    for (int i = 0; i < ACC_LINEARS; i++)
-        ACC_TRY(plan_tensor(&plan->linear[i], r->weights, hp, (acc_tensor_id)(ACC_T_ATTN_Q + i), r->p->group, err));
+    for (int i = 0; i < ACC_LINEARS; i++) ACC_TRY(plan_linear(r, i, err));
     ACC_TRY(plan_tensor(&plan->embd, r->head, hp, ACC_T_TOKEN_EMBD, 0, err));
     if (!hp->tied) ACC_TRY(plan_tensor(&plan->output, r->head, hp, ACC_T_OUTPUT, 0, err));
     plan->page = r->p->page ? r->p->page : 256;
@@ -152,7 +161,7 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
                    {"kv bits", r->plan.kv_bits},
                    {"calibration tokens", (uint64_t)r->cal.n_seqs * r->cal.seq_len},
                    {"calibration length", r->cal.seq_len},
-                   {"solver revision", 1}};
+                   {"solver revision", 2}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));
     put_hash(o, "source", sample_hash(&f));

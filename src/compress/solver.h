@@ -45,6 +45,7 @@ typedef struct acc_factor {
     float *u;        /* [n][n] upper triangular, in the new order */
     float *d;        /* [n], original order: 1 / diag of the inverse, the cost of changing one weight */
     float *h;        /* [cols][cols], original order, undamped mean: for losses */
+    float lambda;    /* damping * mean(diag) */
     double damping;  /* what was used: raised where the factorisation failed */
     uint32_t dead;   /* columns that no token ever touched */
 } acc_factor;
@@ -121,6 +122,11 @@ accllm_status acc_solve_rtn(acc_pool *pool, acc_codes *c, const float *wt, const
 accllm_status acc_solve_obs(acc_pool *pool, acc_codes *c, float *wt, const acc_factor *f,
                             accllm_error *err) ACC_MUST_CHECK;
 
+/* Coordinate descent from the codes and scales in c, which never raises the (damped) loss. wt [f->n][rows_pad]: the
+ * weights, consumed. */
+accllm_status acc_solve_descent(acc_pool *pool, acc_codes *c, float *wt, const acc_factor *f, uint32_t sweeps,
+                                accllm_error *err) ACC_MUST_CHECK;
+
 /* One strip (ACC_LANES rows from row r0) of one batch of columns, in the factor's order; w and e [n][ACC_LANES]: e gets
  * the errors in units of the factor's diagonal. One function per kind of code. */
 typedef struct acc_sweep {
@@ -151,6 +157,7 @@ accllm_status acc_codes_loss(acc_pool *pool, acc_codes *c, const float *w, const
 
 typedef struct acc_quantize_params {
     bool obs;
+    uint32_t descent;   /* sweeps of coordinate descent after it */
     bool choose_levels; /* W2S: (1,2), (1,3), (2,5) by predicted loss; else the shape's levels */
 } acc_quantize_params;
 

@@ -177,10 +177,10 @@ typedef struct solved {
 } solved;
 
 static void quantize(solved *s, acc_format format, uint32_t rows, uint32_t cols, uint32_t group, bool obs,
-                     const float *w, const acc_factor *f, acc_pool *pool)
+                     uint32_t descent, const float *w, const acc_factor *f, acc_pool *pool)
 {
     accllm_error err = {0};
-    acc_quantize_params p = {.obs = obs, .choose_levels = obs && group == 64};
+    acc_quantize_params p = {.obs = obs, .descent = descent, .choose_levels = obs && group == 64};
     assert_int_equal(acc_weight_init(&s->shape, format, rows, cols, group, 1, 2, NULL), ACCLLM_OK);
     assert_int_equal(acc_codes_create(&s->codes, &s->shape, rows, NULL), ACCLLM_OK);
     accllm_status st = acc_quantize(pool, &p, &s->shape, w, f, &s->codes, &s->stats, "test", &err);
@@ -236,23 +236,28 @@ static void sweeps_beat_rounding(void **state)
         uint32_t rows = cases[i].rows, cols = cases[i].cols;
         acc_hessian h;
         acc_factor f;
-        solved rtn, obs;
+        solved rtn, obs, better;
         correlated_hessian(&h, cols, 2 * cols, i);
         assert_int_equal(acc_factor_create(&f, &h, cases[i].format == ACC_FMT_W2S ? 4 : 1, 0.01, "t", NULL), ACCLLM_OK);
         float *w = random_matrix(100 + i, (size_t)rows * cols, 0.05f);
-        quantize(&rtn, cases[i].format, rows, cols, cases[i].group, false, w, &f, pool);
-        quantize(&obs, cases[i].format, rows, cols, cases[i].group, true, w, &f, pool);
-        print_message("# %s %ux%u g%u: rtn %.5f, obs %.5f of the signal, levels %d %d\n",
+        quantize(&rtn, cases[i].format, rows, cols, cases[i].group, false, 0, w, &f, pool);
+        quantize(&obs, cases[i].format, rows, cols, cases[i].group, true, 0, w, &f, pool);
+        quantize(&better, cases[i].format, rows, cols, cases[i].group, true, 2, w, &f, pool);
+        print_message("# %s %ux%u g%u: rtn %.5f, obs %.5f, descent %.5f of the signal, levels %d %d\n",
                       acc_format_name(cases[i].format), rows, cols, cases[i].group, rtn.stats.error / rtn.stats.signal,
-                      obs.stats.error / obs.stats.signal, obs.codes.level1, obs.codes.level2);
+                      obs.stats.error / obs.stats.signal, better.stats.error / better.stats.signal, obs.codes.level1,
+                      obs.codes.level2);
+        assert_true(better.stats.error < 1.001 * obs.stats.error);
         assert_true(obs.stats.error < cases[i].at_most * rtn.stats.error);
         assert_true(fabs(obs.stats.rtn_error - rtn.stats.error) <= 1e-9 * rtn.stats.error);
         double direct = direct_loss(&obs, w, &f);
         assert_true(fabs(direct - obs.stats.error) < 2e-3 * direct);
         check_packed(&rtn);
         check_packed(&obs);
+        check_packed(&better);
         acc_codes_free(&rtn.codes);
         acc_codes_free(&obs.codes);
+        acc_codes_free(&better.codes);
         acc_free(w);
         acc_factor_free(&f);
         acc_hessian_free(&h);
@@ -272,7 +277,7 @@ static void results_do_not_depend_on_threads_and_repeat(void **state)
     float *w = random_matrix(5, ROWS * COLS, 1);
     for (uint32_t i = 0; i < 3; i++) {
         acc_pool *pool = pool_of(i + 1);
-        quantize(&s[i], ACC_FMT_W2S, ROWS, COLS, 64, true, w, &f, pool);
+        quantize(&s[i], ACC_FMT_W2S, ROWS, COLS, 64, true, 1, w, &f, pool);
         acc_pool_free(&pool);
         if (i == 0) continue;
         assert_memory_equal(s[i].codes.codes, s[0].codes.codes, (size_t)s[0].codes.rows_pad * s[0].codes.n_units);
@@ -302,7 +307,7 @@ static void odd_weights(void **state)
         for (int obs = 0; obs < 2; obs++) {
             solved s;
             w[COLS] = obs ? 1e10f : 1e30f;
-            quantize(&s, (acc_format)fmt, ROWS, COLS, 32, obs, w, obs ? &f : NULL, pool);
+            quantize(&s, (acc_format)fmt, ROWS, COLS, 32, obs, 1, w, obs ? &f : NULL, pool);
             assert_true(s.codes.rscale[0] == 0);
             check_packed(&s);
             acc_codes_free(&s.codes);
