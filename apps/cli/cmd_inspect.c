@@ -55,8 +55,8 @@ static void print_model(const accllm_model_info *m, uint32_t version)
         (void)printf("%s: AccLLM file, format %" PRIu32 ", architecture %s\n", m->name, version, m->architecture);
     else
         (void)printf("%s: architecture %s\n", m->name, m->architecture);
-    (void)printf("  layers %" PRIu32 ", width %" PRIu32 ", feed-forward %" PRIu32 ", heads %" PRIu32 " of %" PRIu32
-                 " with %" PRIu32 " key/value heads\n",
+    (void)printf("  layers %" PRIu32 ", width %" PRIu32 ", feed-forward %" PRIu32 ", heads %" PRIu32
+                 " of dimension %" PRIu32 " with %" PRIu32 " key/value heads\n",
                  m->n_layers, m->n_embd, m->n_ff, m->n_heads, m->head_dim, m->n_kv_heads);
     (void)printf("  vocabulary %" PRIu32 ", trained context %" PRIu32 "\n", m->n_vocab, m->n_ctx_train);
     if (version > 0)
