@@ -144,7 +144,7 @@ static int release(cli_generation *g, cli_buffer *pending, bool end)
 {
     static const cli_texts none = {0};
     const cli_texts *stop = g->stop ? g->stop : &none;
-    if (pending->len == 0) return CLI_OK;
+    if (!pending->data || pending->len == 0) return CLI_OK;
     const char *at = find_stop(pending->data, pending->len, stop);
     size_t n = at ? (size_t)(at - pending->data) : pending->len;
     if (at)
