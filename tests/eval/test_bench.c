@@ -1,0 +1,110 @@
+/* The benchmark on a built-in shape: its figures fit each other, bad parameters are refused. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "accllm/eval.h"
+#include "eval/stream.h"
+
+typedef struct fixture {
+    accllm_runtime *rt;
+    accllm_model *m;
+    accllm_session_params sp;
+} fixture;
+
+static int make(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    accllm_error err;
+    if (!f) return -1;
+    *state = f;
+    accllm_session_params_init(&f->sp);
+    if (accllm_runtime_create(&f->rt, NULL, &err) != ACCLLM_OK) return -1;
+    return accllm_model_random(&f->m, f->rt, "smollm2-135m", "w2s", "w8", &err) == ACCLLM_OK ? 0 : -1;
+}
+
+static int drop(void **state)
+{
+    fixture *f = *state;
+    accllm_model_free(&f->m);
+    accllm_runtime_free(&f->rt);
+    free(f);
+    return 0;
+}
+
+static void figures_fit_each_other(void **state)
+{
+    fixture *f = *state;
+    accllm_bench_params p;
+    accllm_bench_result r;
+    accllm_error err;
+    accllm_bench_params_init(&p);
+    p.n_prompt = 20;
+    p.n_gen = 3;
+    p.reps = 2;
+    p.depth = 700;
+    assert_int_equal(accllm_bench(f->m, &f->sp, &p, &r, &err), ACCLLM_OK);
+    const accllm_model_info *info = accllm_model_get_info(f->m);
+    assert_true(r.prefill_tok_s > 0 && r.decode_tok_s > 0 && r.stream_gb_s > 0);
+    assert_true(r.decode_tok_s_min <= r.decode_tok_s && r.decode_tok_s <= r.decode_tok_s_max);
+    assert_true(r.weight_bytes_per_token == info->linear_bytes && r.lm_head_bytes == info->head_bytes);
+    assert_true(r.kv_bytes_per_token > 0);
+    const double bytes = (double)(r.weight_bytes_per_token + r.lm_head_bytes + r.kv_bytes_per_token);
+    assert_true(fabs(r.decode_gb_s - bytes * r.decode_tok_s / 1e9) < 1e-9);
+    const double weights = (double)(r.weight_bytes_per_token + r.lm_head_bytes);
+    if (weights < 8.0 * (double)acc_last_level_cache())
+        assert_true(r.roofline_ratio < 0);
+    else
+        assert_true(fabs(r.roofline_ratio - r.decode_gb_s / r.stream_gb_s) < 1e-9);
+    assert_true(r.peak_rss_bytes > r.lm_head_bytes);
+}
+
+static void more_depth_reads_more(void **state)
+{
+    fixture *f = *state;
+    accllm_bench_params p;
+    accllm_bench_result near, far;
+    accllm_error err;
+    accllm_bench_params_init(&p);
+    p.n_prompt = 0;
+    p.n_gen = 1;
+    p.reps = 1;
+    assert_int_equal(accllm_bench(f->m, &f->sp, &p, &near, &err), ACCLLM_OK);
+    p.depth = 100000;
+    assert_int_equal(accllm_bench(f->m, &f->sp, &p, &far, &err), ACCLLM_OK);
+    assert_true(far.kv_bytes_per_token > near.kv_bytes_per_token);
+    assert_true(near.prefill_tok_s == 0);
+}
+
+static void bad_parameters_are_refused(void **state)
+{
+    fixture *f = *state;
+    accllm_bench_result r;
+    for (int i = 0; i < 5; i++) {
+        accllm_bench_params p;
+        accllm_error err = {0};
+        accllm_bench_params_init(&p);
+        if (i == 0) p.reps = 0;
+        if (i == 1) p.reps = UINT32_MAX;
+        if (i == 2) p.n_prompt = UINT32_MAX;
+        if (i == 3) p.n_gen = p.n_prompt = 0;
+        if (i == 4) p.struct_size = 3;
+        assert_int_equal(accllm_bench(f->m, &f->sp, &p, &r, &err), ACCLLM_E_ARG);
+        assert_true(err.text[0] != 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(figures_fit_each_other),
+        cmocka_unit_test(more_depth_reads_more),
+        cmocka_unit_test(bad_parameters_are_refused),
+    };
+    return cmocka_run_group_tests_name("bench", tests, make, drop);
+}
