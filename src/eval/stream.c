@@ -94,7 +94,8 @@ uint64_t acc_last_level_cache(void)
         if (strcmp(type, "Instruction") == 0 || strtoul(level, NULL, 10) < top) continue;
         char *unit;
         top = strtoul(level, NULL, 10);
-        bytes = strtoull(size, &unit, 10) << (*unit == 'K' ? 10 : *unit == 'M' ? 20 : 0);
+        bytes = strtoull(size, &unit, 10);
+        bytes <<= *unit == 'K' ? 10 : *unit == 'M' ? 20 : 0;
     }
     return bytes;
 }
