@@ -66,9 +66,9 @@ class Interrupt(Case):
         self.assertEqual(out, b"")
 
     def test_an_interrupted_compression_goes_on(self):
-        big = self.tiny("big.gguf", "layers=40")
+        big = self.tiny("big.gguf", "layers=16")
         whole, again = self.path("whole.gguf"), self.path("again.gguf")
-        args = ["--weights", "w4", "--calib-tokens", "4096"]
+        args = ["--weights", "w4", "--calib-tokens", "2048"]
         self.run_it("compress", big, whole, *args)
         p = self.start("compress", big, again, *args)
         deadline = time.time() + 60
