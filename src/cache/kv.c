@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "cache/kv_internal.h"
-#include "core/hash.h"
 #include "core/memory.h"
 #include "kernels/kv_layout.h"
 #include "numerics/numerics.h"
@@ -162,55 +161,4 @@ bool acc_kv_store_value(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos,
         acc_kv8_write_value(lane.v, (uint32_t)at, n, (int8_t *)u);
     }
     return true;
-}
-
-void acc_kv_pseudo(uint32_t layer, uint32_t head, bool value, uint64_t pos, uint32_t n, uint32_t bits, uint8_t *u,
-                   uint16_t *scale, uint8_t *zero)
-{
-    uint64_t key = acc_random(((uint64_t)layer << 32 | head) * 2 + value, pos), r = 0;
-    for (uint32_t i = 0; i < n; i++, r >>= 8) {
-        if (i % 8 == 0) r = acc_random(key, i / 8 + 1);
-        uint8_t c = (uint8_t)r;
-        u[i] = bits == 4 ? c & 15 : c == 0x80 ? 0 : c; /* -128 is no code */
-    }
-    r = acc_random(key, 0);
-    /* 8 bits reach 127 and 4 bits 15 - zero: a scale 16 times as large gives vectors of like size. */
-    *scale = (uint16_t)((bits == 4 ? 0x3000 : 0x2000) + (r & 1023)); /* 1/8 .. 1/4, 1/128 .. 1/64 */
-    *zero = bits == 4 ? (uint8_t)(4 + (r >> 10) % 8) : 0;
-}
-
-static void fill_position(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos)
-{
-    uint8_t u[ACC_MAX_HEAD_DIM], zero;
-    uint32_t n = kv->p.head_dim;
-    bool sink = pos < kv->p.sinks;
-    const acc_kv_store *s = sink ? &kv->sink : &kv->ring;
-    acc_kv_lane lane = acc_kv_lane_at(kv, s, layer, head);
-    uint64_t at = sink ? pos : acc_policy_slot(&kv->policy, pos);
-    acc_kv_pseudo(layer, head, false, pos, n, s->bits, u, &lane.kscale[at], &zero);
-    if (s->bits == 4) {
-        acc_kv4_write_key(lane.k, (uint32_t)at, n, u);
-        lane.kzero[at] = zero;
-    } else {
-        acc_kv8_write_key(lane.k, (uint32_t)at, n, (int8_t *)u);
-    }
-    acc_kv_pseudo(layer, head, true, pos, n, s->bits, u, &lane.vscale[at], &zero);
-    if (s->bits == 4) {
-        acc_kv4_write_value(lane.v, (uint32_t)at, n, u);
-        lane.vzero[at] = zero;
-    } else {
-        acc_kv8_write_value(lane.v, (uint32_t)at, n, (int8_t *)u);
-    }
-}
-
-void acc_kv_fill(acc_kv *kv, uint64_t depth)
-{
-    if (depth == 0) return;
-    uint64_t sinks = acc_policy_sinks_end(&kv->policy, depth - 1);
-    uint64_t begin = acc_policy_window_begin(&kv->policy, depth - 1);
-    for (uint32_t layer = 0; layer < kv->p.n_layers; layer++)
-        for (uint32_t head = 0; head < kv->p.n_kv_heads; head++) {
-            for (uint64_t pos = 0; pos < sinks; pos++) fill_position(kv, layer, head, pos);
-            for (uint64_t pos = begin; pos < depth; pos++) fill_position(kv, layer, head, pos);
-        }
 }

@@ -9,9 +9,8 @@ static uint32_t segment_length(uint32_t bits)
 
 static uint32_t add_cuts(acc_kv_cut *cuts, uint32_t n, uint64_t begin, uint64_t end, uint32_t length, bool sinks)
 {
-    for (uint64_t lo = begin; lo < end;) {
-        uint64_t hi = (lo / length + 1) * length;
-        if (hi > end) hi = end;
+    for (uint64_t lo = begin; lo < end;) { /* positions reach 2^64 - 1: compare lengths, not sums */
+        uint64_t room = length - lo % length, hi = end - lo > room ? lo + room : end;
         cuts[n++] = (acc_kv_cut){lo, hi, sinks};
         lo = hi;
     }
@@ -71,12 +70,12 @@ uint32_t acc_kv_pieces(const acc_kv *kv, const acc_kv_cut *cut, uint64_t t, uint
         return 1;
     }
     uint32_t n = 0;
-    for (uint64_t at = start; at < cut->hi; n++) {
-        uint64_t page = at & ~(uint64_t)(kv->p.page - 1), stop = page + kv->p.page;
-        if (stop > cut->hi) stop = page + acc_round_up(cut->hi - page, 16);
-        distance[n] = t - page;
-        pieces[n] = piece_at(kv, s, &lane, acc_policy_slot(&kv->policy, at), (uint32_t)(stop - at), n);
-        at = stop;
+    uint64_t at = start;
+    for (uint64_t left = acc_round_up(cut->hi - start, 16), len; left > 0; left -= len, at += len, n++) {
+        uint64_t offset = at % kv->p.page;
+        len = left < kv->p.page - offset ? left : kv->p.page - offset;
+        distance[n] = t - (at - offset);
+        pieces[n] = piece_at(kv, s, &lane, acc_policy_slot(&kv->policy, at), (uint32_t)len, n);
     }
     return n;
 }

@@ -13,10 +13,11 @@ typedef struct repack_job {
     uint8_t *dst; /* NULL: only count */
     size_t used;
     uint32_t n, worker, n_workers;
-    bool drop; /* give the file's pages back */
+    bool drop; /* give the pages of what was repacked back */
 } repack_job;
 
-/* Gives the system the whole pages inside [p, p + bytes); they are read from the file again when touched. */
+/* Gives the system the whole pages inside [p, p + bytes). A file's are read again when touched; a random model's turn
+ * to zeros, which nobody reads. */
 static void drop_pages(const uint8_t *p, size_t bytes)
 {
     long page = sysconf(_SC_PAGESIZE);
@@ -59,7 +60,8 @@ static void repack_share(void *ctx, uint32_t worker, uint32_t n_workers)
 
 accllm_status acc_model_prepare(acc_packed *m, accllm_runtime *rt, accllm_error *err)
 {
-    repack_job j = {.k = rt->kernels, .m = m, .n_workers = 1, .drop = m->file && acc_gguf_mapped(m->file)};
+    repack_job j = {
+        .k = rt->kernels, .m = m, .n_workers = 1, .drop = m->file ? acc_gguf_mapped(m->file) : m->memory != NULL};
     visit_all(&j);
     if (j.used == 0) return ACCLLM_OK;
     m->prepared = acc_pages_alloc(j.used);

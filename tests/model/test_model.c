@@ -120,6 +120,7 @@ static void deep_positions(void **state)
     check_all(path, (run_options){.sinks = 4, .window = 300, .bits = 4, .depth = 4096 - 20}, 60);
     check_all(path, (run_options){.sinks = 4, .window = 600, .bits = 8, .depth = 4096 - 20}, 40);
     check_all(path, (run_options){.sinks = 4, .window = 100, .bits = 4, .depth = (1ull << 32) - 20}, 60);
+    check_all(path, (run_options){.sinks = 4, .window = 100, .bits = 4, .depth = UINT64_MAX - 60}, 60);
     check_all(path, (run_options){.sinks = 4, .window = 4200, .bits = 4, .depth = 8300}, 10);
     drop_model(path);
 }
