@@ -19,7 +19,7 @@
 #define ACC_CALIB_SINKS 4
 /* Far above the usual 0.01: a few tens of thousands of tokens of prose do not pin down a Hessian of 1,500 inputs, and a
  * lightly damped one makes the sweep fit the calibration text. Measured on SmolLM2-135M, loss on other text. */
-#define ACC_DAMPING 0.2
+#define ACC_DAMPING 0.3
 #define ACC_DESCENT 2 /* sweeps */
 
 typedef struct acc_run {

@@ -1,5 +1,6 @@
 /* accllm_compress() on tiny random checkpoints: formats, what the packed file holds, resume, refusals. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -356,6 +358,42 @@ static void one_process_per_output(void **state)
     finish(&f);
 }
 
+/* A file size limit stands for the full disk: every write beyond it fails. */
+static void a_full_disk_is_an_error_and_can_be_resumed(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    fixture f;
+    struct rlimit was, limit;
+    start(&f, &o);
+    f.p.weights = "w8";
+    must_compress(&f, NULL);
+    acc_file want = read_output(&f);
+    assert_int_equal(unlink(f.out), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    for (int i = 0; i < 2; i++) { /* too small for a layer; enough for layers, too small for the output */
+        limit = was;
+        limit.rlim_cur = i == 0 ? 4096 : (rlim_t)want.size - 1000;
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        accllm_status s = compress(&f, NULL);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+        assert_int_equal(s, ACCLLM_E_IO);
+        assert_non_null(strstr(f.err.text, "cannot write"));
+        assert_false(exists(f.out));
+        assert_false(exists(beside(&f, ".part")));
+        assert_int_equal(exists(beside(&f, ".work")), i == 1);
+    }
+    (void)signal(SIGXFSZ, handler);
+    f.p.resume = true;
+    accllm_compress_result r;
+    must_compress(&f, &r);
+    assert_int_equal(r.resumed_layers, o.n_layers);
+    same_output(&f, &want);
+    acc_file_close(&want);
+    finish(&f);
+}
+
 static void bad_requests_are_refused(void **state)
 {
     (void)state;
@@ -410,6 +448,7 @@ int main(void)
         cmocka_unit_test(resume_refuses_another_configuration),
         cmocka_unit_test(damage_in_the_work_folder_is_found),
         cmocka_unit_test(one_process_per_output),
+        cmocka_unit_test(a_full_disk_is_an_error_and_can_be_resumed),
         cmocka_unit_test(bad_requests_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
