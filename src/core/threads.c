@@ -27,6 +27,7 @@ struct acc_pool {
     _Alignas(ACC_ALIGN) atomic_uint generation; /* rises by one per job */
     _Alignas(ACC_ALIGN) atomic_uint unfinished; /* shares of the present job */
     atomic_bool stop;
+    pthread_mutex_t callers; /* one job at a time: sessions of several threads share the pool */
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
     uint32_t n_started;
@@ -101,6 +102,7 @@ accllm_status acc_pool_create(acc_pool **out, uint32_t n_threads, accllm_error *
     acc_pool *p = acc_calloc(1, sizeof *p);
     if (!p) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: thread pool");
     p->n_threads = n_threads;
+    (void)pthread_mutex_init(&p->callers, NULL);
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->wake, NULL);
     (void)pthread_cond_init(&p->done, NULL);
@@ -132,6 +134,7 @@ void acc_pool_free(acc_pool **pool)
     (void)pthread_cond_destroy(&p->done);
     (void)pthread_cond_destroy(&p->wake);
     (void)pthread_mutex_destroy(&p->lock);
+    (void)pthread_mutex_destroy(&p->callers);
     acc_free(p->threads);
     acc_free(p);
     *pool = NULL;
@@ -148,6 +151,7 @@ void acc_pool_run(acc_pool *p, acc_job *job, void *ctx)
         job(ctx, 0, 1);
         return;
     }
+    (void)pthread_mutex_lock(&p->callers);
     p->job = job;
     p->ctx = ctx;
     atomic_store_explicit(&p->unfinished, p->n_threads, memory_order_relaxed);
@@ -157,6 +161,7 @@ void acc_pool_run(acc_pool *p, acc_job *job, void *ctx)
     work(p);
     for (unsigned left; (left = atomic_load_explicit(&p->unfinished, memory_order_acquire)) != 0;)
         wait_change(p, &p->unfinished, left, &p->done);
+    (void)pthread_mutex_unlock(&p->callers);
 }
 
 /* cgroup v2 "quota period" or v1 cfs_quota_us / cfs_period_us; 0: no limit known. */

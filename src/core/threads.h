@@ -16,7 +16,8 @@ accllm_status acc_pool_create(acc_pool **out, uint32_t n_threads, accllm_error *
 void acc_pool_free(acc_pool **pool);
 uint32_t acc_pool_size(const acc_pool *pool);
 /* Runs job(ctx, w, n) once for every w < n, at the same time where the system has time for all threads, and returns
- * when all are done. One thread may run several w one after the other. Not reentrant. */
+ * when all are done. One thread may run several w one after the other. Callers of several threads take turns; a job
+ * must not start another. */
 void acc_pool_run(acc_pool *pool, acc_job *job, void *ctx);
 
 /* min(physical cores in the affinity mask, cgroup CPU quota rounded down), at least 1. */

@@ -1,4 +1,5 @@
 /* The public model and session calls: engines, defaults, chunking, what a model says about itself. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -228,6 +229,46 @@ static void the_contract_is_near_the_float_reference(void **state)
     free(rows[1]);
 }
 
+typedef struct timeline {
+    accllm_session *s;
+    uint64_t hash;
+    accllm_status status;
+} timeline;
+
+static void *live(void *arg)
+{
+    timeline *t = arg;
+    const float *logits;
+    for (int32_t i = 0; i < 200 && t->status == ACCLLM_OK; i++) {
+        int32_t ids[3] = {i, i + 1, i + 2};
+        t->status = accllm_session_eval(t->s, ids, i % 2 ? 1 : 3, 1, &logits, NULL);
+    }
+    t->hash = accllm_session_trace_hash(t->s);
+    return NULL;
+}
+
+/* One model, one runtime, a session per thread: nothing of one shows in the other. */
+static void sessions_run_side_by_side(void **state)
+{
+    (void)state;
+    accllm_model *m = open_as(packed, ACCLLM_NUMERICS_AUTO, true);
+    accllm_session_params p;
+    timeline t[3] = {0};
+    pthread_t threads[3];
+    accllm_session_params_init(&p);
+    p.trace = true;
+    for (int i = 0; i < 3; i++) assert_int_equal(accllm_session_create(&t[i].s, m, &p, NULL), ACCLLM_OK);
+    (void)live(&t[0]);
+    for (int i = 1; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, live, &t[i]), 0);
+    for (int i = 1; i < 3; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(t[i].status, ACCLLM_OK);
+        assert_true(t[i].hash == t[0].hash);
+        accllm_session_free(&t[i].s);
+    }
+    accllm_model_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +276,7 @@ int main(void)
         cmocka_unit_test(the_engine_follows_file_and_wish),
         cmocka_unit_test(logits_do_not_depend_on_the_cut),
         cmocka_unit_test(session_parameters_are_resolved_and_checked),
+        cmocka_unit_test(sessions_run_side_by_side),
         cmocka_unit_test(the_contract_is_near_the_float_reference),
     };
     return cmocka_run_group_tests_name("engine", tests, setup, teardown);
