@@ -28,8 +28,7 @@ static accllm_status collector_alloc(acc_collector *c, const acc_run *r, accllm_
     void *p;
     ACC_TRY(acc_alloc(&p, c->kv_dim, sizeof *c->key_sum, "key means", err));
     c->key_sum = p;
-    if (r->obs)
-        for (int i = 0; i < 4; i++) ACC_TRY(acc_hessian_create(&c->hessian[i], cols[i], err));
+    for (int i = 0; i < 4; i++) ACC_TRY(acc_hessian_create(&c->hessian[i], cols[i], err));
     return rotation_tables(c, hp, c->page < r->cal.seq_len ? c->page : r->cal.seq_len, err);
 }
 

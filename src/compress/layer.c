@@ -23,7 +23,7 @@ typedef struct layer_work {
     acc_collector collector;
     float *copy; /* [seq_len][n_embd] */
     uint8_t *blob[ACC_LINEARS];
-    float *k_mean;
+    float *vectors; /* [r->layer.n_vectors] */
     acc_ref_layer l;
     uint32_t layer;
 } layer_work;
@@ -110,6 +110,18 @@ static void reset_keys(acc_collector *c)
     c->n_keys = 0;
 }
 
+/* Norms and biases between the layer and its vectors (after the key means). */
+static void move_vectors(layer_work *w, float *vectors, bool out)
+{
+    const acc_vector_map *m = &w->r->map;
+    float *const v[] = {w->l.attn_norm, w->l.ffn_norm, w->l.q_bias, w->l.k_bias};
+    const uint32_t at[] = {m->attn_norm, m->ffn_norm, m->q_bias, m->k_bias, m->end};
+    for (int i = 0; i < 4; i++) {
+        const size_t bytes = (size_t)(at[i + 1] - at[i]) * sizeof(float);
+        if (bytes) memcpy(out ? vectors + at[i] : v[i], out ? v[i] : vectors + at[i], bytes);
+    }
+}
+
 static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err)
 {
     acc_run *r = w->r;
@@ -117,9 +129,10 @@ static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err
     memcpy(d.record, r->records + (size_t)w->layer * ACC_LINEARS, sizeof d.record);
     for (int i = 0; i < ACC_LINEARS; i++) d.blob[i] = w->blob[i];
     d.seconds = seconds;
-    d.k_mean = w->k_mean;
-    for (uint32_t j = 0; j < d.k_mean_n; j++)
-        w->k_mean[j] = w->collector.n_keys ? (float)(w->collector.key_sum[j] / (double)w->collector.n_keys) : 0;
+    d.vectors = w->vectors;
+    for (uint32_t j = 0; j < r->map.attn_norm; j++)
+        w->vectors[j] = w->collector.n_keys ? (float)(w->collector.key_sum[j] / (double)w->collector.n_keys) : 0;
+    move_vectors(w, w->vectors, true);
     return acc_work_save_layer(&r->work, w->layer, &d, err);
 }
 
@@ -136,10 +149,11 @@ static accllm_status compress_layer(layer_work *w, double from, double to, accll
 {
     acc_run *r = w->r;
     const double start = acc_seconds(), part = to - from;
-    for (int i = 0; i < 4; i++)
-        if (r->obs) acc_hessian_reset(&w->collector.hessian[i]);
-    w->collector.wanted = r->obs ? 15 : 0;
-    if (r->obs) ACC_TRY(pass(w, false, "calibrate", from, from + 0.45 * part, err));
+    for (int i = 0; i < 4; i++) acc_hessian_reset(&w->collector.hessian[i]);
+    w->collector.wanted = 15;
+    reset_keys(&w->collector);
+    ACC_TRY(pass(w, false, "calibrate", from, from + 0.45 * part, err));
+    ACC_TRY(acc_smooth_layer(&w->l, r->hp, &w->collector, err));
     for (int input = 0; input < 4; input++)
         ACC_TRY(quantize_group(w, input, from + 0.45 * part, from + 0.7 * part, err));
     w->collector.wanted = 0;
@@ -163,6 +177,8 @@ static accllm_status replay_layer(layer_work *w, double from, double to, accllm_
         for (uint32_t row = 0; row < shape.rows; row++)
             acc_weight_dequant_row(&shape, row, *matrix_of(&w->l, i) + (size_t)row * shape.cols);
     }
+    memcpy(w->vectors, d.vectors, d.n_vectors * sizeof *w->vectors);
+    move_vectors(w, w->vectors, false);
     acc_layer_data_close(&d);
     w->collector.wanted = 0;
     ACC_TRY(pass(w, true, "replay", from, to, err));
@@ -178,8 +194,8 @@ static accllm_status layer_work_alloc(layer_work *w, accllm_error *err)
     ACC_TRY(acc_collector_create(&w->collector, r, err));
     ACC_TRY(acc_alloc(&p, sequence_floats(r), sizeof(float), "states of a sequence", err));
     w->copy = p;
-    ACC_TRY(acc_alloc(&p, r->layer.k_mean_n, sizeof(float), "key means", err));
-    w->k_mean = p;
+    ACC_TRY(acc_alloc(&p, r->layer.n_vectors, sizeof(float), "a layer's vectors", err));
+    w->vectors = p;
     for (int i = 0; i < ACC_LINEARS; i++) {
         ACC_TRY(acc_alloc(&p, r->layer.bytes[i], 1, "packed weights", err));
         w->blob[i] = p;
@@ -193,7 +209,7 @@ static void layer_work_free(layer_work *w)
     acc_ref_work_free(&w->ref);
     acc_collector_free(&w->collector);
     acc_free(w->copy);
-    acc_free(w->k_mean);
+    acc_free(w->vectors);
     for (int i = 0; i < ACC_LINEARS; i++) acc_free(w->blob[i]);
 }
 

@@ -59,8 +59,8 @@ static estimate estimate_run(const acc_run *r)
     estimate e = {.hidden = tokens * hp->n_embd * 4, .layer = params * 4};
     double flops, widest = 0, hessian_flops = 0, solver_flops = 0;
     for (int i = 0; i < 4; i++) {
-        e.hessians += r->obs ? square(inputs[i]) * 12 : 0;
-        hessian_flops += r->obs ? square(inputs[i]) * tokens : 0;
+        e.hessians += square(inputs[i]) * 12;
+        hessian_flops += square(inputs[i]) * tokens;
         widest = inputs[i] > widest ? inputs[i] : widest;
     }
     for (int i = 0; i < ACC_LINEARS; i++) {
@@ -70,7 +70,7 @@ static estimate estimate_run(const acc_run *r)
         solver_flops += r->obs ? (double)w->rows * square(w->cols) * 9 : 0;
         e.output += (double)acc_weight_bytes(w) * hp->n_layers;
     }
-    flops = tokens * (2 * params + 2 * (double)r->cal.seq_len * hp->n_heads * hp->head_dim) * (r->obs ? 2 : 1);
+    flops = tokens * (2 * params + 2 * (double)r->cal.seq_len * hp->n_heads * hp->head_dim) * 2;
     e.seconds = (flops + hessian_flops + solver_flops) * hp->n_layers / (FLOPS_PER_THREAD * acc_pool_size(r->rt->pool));
     e.work_folder = e.output + e.hidden;
     e.output += (double)acc_weight_bytes(&r->plan.embd) + (hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));

@@ -51,6 +51,34 @@ static accllm_status load_layer(acc_run *r, uint32_t layer, accllm_error *err)
     return ACCLLM_OK;
 }
 
+/* The vectors that the layers stage made; NULL for other tensors. */
+static const float *layer_vector(const acc_run *r, acc_tensor_id id, size_t *bytes)
+{
+    const acc_vector_map *m = &r->map;
+    uint32_t at = 0, end = 0;
+    switch (id) {
+    case ACC_T_COUNT:
+        at = m->k_mean, end = m->attn_norm;
+        break; /* key means */
+    case ACC_T_ATTN_NORM:
+        at = m->attn_norm, end = m->ffn_norm;
+        break;
+    case ACC_T_FFN_NORM:
+        at = m->ffn_norm, end = m->q_bias;
+        break;
+    case ACC_T_ATTN_Q_BIAS:
+        at = m->q_bias, end = m->k_bias;
+        break;
+    case ACC_T_ATTN_K_BIAS:
+        at = m->k_bias, end = m->end;
+        break;
+    default:
+        return NULL;
+    }
+    *bytes = (size_t)(end - at) * sizeof(float);
+    return r->layer.vectors + at;
+}
+
 static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const void **data, size_t *bytes,
                            accllm_error *err)
 {
@@ -62,7 +90,16 @@ static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const v
         *bytes = acc_weight_bytes(shape);
         return ACCLLM_OK;
     }
-    if (id != ACC_T_COUNT && !acc_tensor_is_linear(id)) { /* norms and biases, as they are */
+    const float *vector = NULL;
+    if (!acc_tensor_is_global(id)) {
+        ACC_TRY(load_layer(r, layer, err));
+        vector = layer_vector(r, id, bytes);
+    }
+    if (vector) {
+        *data = vector;
+        return ACCLLM_OK;
+    }
+    if (!acc_tensor_is_linear(id)) { /* as the source has it */
         uint64_t rows, cols;
         void *p;
         acc_tensor_shape(r->hp, id, &rows, &cols);
@@ -75,9 +112,8 @@ static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const v
         *bytes = (size_t)cols * sizeof(float);
         return ACCLLM_OK;
     }
-    ACC_TRY(load_layer(r, layer, err));
-    *data = id == ACC_T_COUNT ? (const void *)r->layer.k_mean : r->layer.blob[id - ACC_T_ATTN_Q];
-    *bytes = id == ACC_T_COUNT ? r->layer.k_mean_n * sizeof(float) : r->layer.bytes[id - ACC_T_ATTN_Q];
+    *data = r->layer.blob[id - ACC_T_ATTN_Q];
+    *bytes = r->layer.bytes[id - ACC_T_ATTN_Q];
     return ACCLLM_OK;
 }
 

@@ -22,6 +22,11 @@
 #define ACC_DAMPING 0.3
 #define ACC_DESCENT 2 /* sweeps */
 
+/* Where a layer's float vectors stand in acc_layer_data.vectors; a bias that the model lacks has the length 0. */
+typedef struct acc_vector_map {
+    uint32_t k_mean, attn_norm, ffn_norm, q_bias, k_bias, end;
+} acc_vector_map;
+
 typedef struct acc_run {
     accllm_runtime *rt;
     const accllm_compress_params *p;
@@ -42,6 +47,7 @@ typedef struct acc_run {
     uint32_t resumed;
     acc_tensor_record *records; /* [n_layers][ACC_LINEARS] */
     acc_layer_data layer;       /* sizes; the loaded layer while writing */
+    acc_vector_map map;         /* of layer.vectors */
     uint32_t loaded_layer;      /* UINT32_MAX: none */
     uint8_t *head_blob;         /* the embedding or output while writing */
 
@@ -82,5 +88,10 @@ typedef struct acc_collector {
 accllm_status acc_collector_create(acc_collector *c, const acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 void acc_collector_free(acc_collector *c);
 acc_ref_tap acc_collector_tap; /* user: the collector */
+
+/* smooth.c: rewrites a layer's norms, biases and matrices into an equal block that quantises better, by what one
+ * calibration pass collected, and the Hessians with them. */
+accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, acc_collector *col,
+                               accllm_error *err) ACC_MUST_CHECK;
 
 #endif

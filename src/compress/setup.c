@@ -98,6 +98,20 @@ static accllm_status check_paths(const acc_run *r, accllm_error *err)
     return ACCLLM_OK;
 }
 
+static void vector_map(acc_run *r)
+{
+    const acc_hparams *hp = r->hp;
+    const bool q = r->src->has(r->src, ACC_T_ATTN_Q_BIAS, 0), k = r->src->has(r->src, ACC_T_ATTN_K_BIAS, 0);
+    acc_vector_map *m = &r->map;
+    m->k_mean = 0;
+    m->attn_norm = hp->n_kv_heads * hp->head_dim;
+    m->ffn_norm = m->attn_norm + hp->n_embd;
+    m->q_bias = m->ffn_norm + hp->n_embd;
+    m->k_bias = m->q_bias + (q ? hp->n_heads * hp->head_dim : 0);
+    m->end = m->k_bias + (k ? hp->n_kv_heads * hp->head_dim : 0);
+    r->layer.n_vectors = m->end;
+}
+
 accllm_status acc_run_setup(acc_run *r, accllm_error *err)
 {
     accllm_tokenizer *tok;
@@ -117,7 +131,7 @@ accllm_status acc_run_setup(acc_run *r, accllm_error *err)
     if (s == ACCLLM_OK) s = acc_alloc(&p, (size_t)r->hp->n_layers * ACC_LINEARS, sizeof *r->records, "records", err);
     ACC_TRY(s);
     r->records = p;
-    r->layer.k_mean_n = r->hp->n_kv_heads * r->hp->head_dim;
+    vector_map(r);
     for (int i = 0; i < ACC_LINEARS; i++) r->layer.bytes[i] = acc_weight_bytes(&r->plan.linear[i]);
     return ACCLLM_OK;
 }

@@ -3,7 +3,7 @@
  *
  *   lock            held (flock) by the process that works here
  *   config.json     everything that the result depends on
- *   layer-NNNN.bin  one finished layer: packed weights, key means, measurements, checksum
+ *   layer-NNNN.bin  one finished layer: packed weights, float vectors, measurements, checksum
  *   hidden.bin      the calibration tokens' states after the first N layers, so that a resumed run need not recompute
  * them
  *
@@ -48,8 +48,8 @@ typedef struct acc_tensor_record {
 typedef struct acc_layer_data {
     acc_tensor_record record[ACC_LINEARS];
     double seconds;
-    const float *k_mean; /* [k_mean_n] */
-    uint32_t k_mean_n;
+    const float *vectors; /* [n_vectors]: key means, norms, biases (pipeline.h) */
+    uint32_t n_vectors;
     const uint8_t *blob[ACC_LINEARS]; /* 64-byte aligned */
     size_t bytes[ACC_LINEARS];
     acc_file file; /* of a loaded layer */
@@ -57,7 +57,7 @@ typedef struct acc_layer_data {
 
 accllm_status acc_work_save_layer(const acc_work *w, uint32_t layer, const acc_layer_data *d,
                                   accllm_error *err) ACC_MUST_CHECK;
-/* The sizes in d (k_mean_n, bytes) are given and checked. E_FORMAT: damaged, or of another run. */
+/* The sizes in d (n_vectors, bytes) are given and checked. E_FORMAT: damaged, or of another run. */
 accllm_status acc_work_load_layer(const acc_work *w, uint32_t layer, acc_layer_data *d,
                                   accllm_error *err) ACC_MUST_CHECK;
 void acc_layer_data_close(acc_layer_data *d);

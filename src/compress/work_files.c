@@ -9,14 +9,14 @@
 #include "core/hash.h"
 #include "core/memory.h"
 
-static const char layer_magic[8] = "ACCLAYR1", hidden_magic[8] = "ACCHIDN1";
+static const char layer_magic[8] = "ACCLAYR2", hidden_magic[8] = "ACCHIDN1";
 
 /* Both kinds of file begin like this. Written as it stands in memory: the folder never moves between machines. */
 typedef struct file_head {
     char magic[8];
     uint64_t config_hash;
     uint64_t count;                  /* the layer; layers passed */
-    uint64_t sizes[ACC_LINEARS + 1]; /* bytes of each blob, of k_mean; bytes of the states */
+    uint64_t sizes[ACC_LINEARS + 1]; /* bytes of each blob, of the vectors; bytes of the states */
     acc_tensor_record record[ACC_LINEARS];
     double seconds;
     uint64_t pad;
@@ -61,7 +61,7 @@ accllm_status acc_work_save_layer(const acc_work *w, uint32_t layer, const acc_l
     memcpy(head.magic, layer_magic, sizeof head.magic);
     memcpy(head.record, d->record, sizeof head.record);
     for (int i = 0; i < ACC_LINEARS; i++) head.sizes[i] = d->bytes[i];
-    head.sizes[ACC_LINEARS] = d->k_mean_n * sizeof(float);
+    head.sizes[ACC_LINEARS] = d->n_vectors * sizeof(float);
     layer_path(w, path, layer);
     ACC_TRY(acc_writer_open(&h.w, path, err));
     put(&h, &head, sizeof head);
@@ -69,7 +69,7 @@ accllm_status acc_work_save_layer(const acc_work *w, uint32_t layer, const acc_l
         put(&h, d->blob[i], d->bytes[i]);
         pad(&h);
     }
-    put(&h, d->k_mean, d->k_mean_n * sizeof(float));
+    put(&h, d->vectors, d->n_vectors * sizeof(float));
     pad(&h);
     return finish(&h, err);
 }
@@ -91,12 +91,12 @@ static bool take_layer(acc_layer_data *d)
     const file_head *head = (const void *)d->file.data;
     size_t at = sizeof *head, end = d->file.size - sizeof(uint64_t);
     for (int i = 0; i <= ACC_LINEARS; i++) {
-        size_t want = i < ACC_LINEARS ? d->bytes[i] : d->k_mean_n * sizeof(float);
+        size_t want = i < ACC_LINEARS ? d->bytes[i] : d->n_vectors * sizeof(float);
         if (head->sizes[i] != want || at > end || want > end - at) return false;
         if (i < ACC_LINEARS)
             d->blob[i] = d->file.data + at;
         else
-            d->k_mean = (const float *)(const void *)(d->file.data + at);
+            d->vectors = (const float *)(const void *)(d->file.data + at);
         at = acc_round_up(at + want, 64);
     }
     memcpy(d->record, head->record, sizeof d->record);
@@ -119,7 +119,7 @@ void acc_layer_data_close(acc_layer_data *d)
 {
     acc_file_close(&d->file);
     memset(d->blob, 0, sizeof d->blob);
-    d->k_mean = NULL;
+    d->vectors = NULL;
 }
 
 bool acc_work_has_layer(const acc_work *w, uint32_t layer)
