@@ -16,9 +16,7 @@
 #include <cmocka.h>
 
 #include "accllm/compress.h"
-#include "compress/pipeline.h"
 #include "core/file.h"
-#include "core/hash.h"
 #include "core/runtime.h"
 #include "model/packed.h"
 #include "support/tiny.h"
@@ -179,58 +177,6 @@ static void check_output(fixture *f, double linear_error, double head_error)
     b->close(b);
     a->close(a);
     acc_packed_free(&m);
-}
-
-static double layer_difference(const float *x, const float *y, size_t n)
-{
-    double diff = 0, square = 0;
-    for (size_t i = 0; i < n; i++) {
-        diff += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
-        square += (double)x[i] * (double)x[i];
-    }
-    return diff / square;
-}
-
-/* The rewritten block computes the same function. */
-static void smoothing_changes_no_output(void **state)
-{
-    (void)state;
-    enum { N = 40 };
-    for (int biases = 0; biases < 2; biases++) {
-        tiny_options o = tiny_defaults();
-        fixture f;
-        acc_ref_layer l;
-        acc_ref_work *work;
-        acc_collector c;
-        o.biases = biases;
-        start(&f, &o);
-        acc_run r = {.rt = f.rt, .cal = {.seq_len = N, .n_seqs = 1}, .plan = {.page = 16, .sinks = 2}};
-        assert_int_equal(acc_checkpoint_open(&r.src, f.src, true, &f.err), ACCLLM_OK);
-        r.hp = &r.src->hp;
-        const size_t n = (size_t)N * r.hp->n_embd;
-        float *in = calloc(3 * n, sizeof *in), *before = in + n, *after = before + n;
-        for (size_t i = 0; i < n; i++) in[i] = (float)(acc_random_unit(7, i) - 0.5) * (i % 5 == 0 ? 9.0f : 0.4f);
-        memcpy(before, in, n * sizeof *in);
-        memcpy(after, in, n * sizeof *in);
-        const acc_ref_attention att = {2, 24};
-        assert_int_equal(acc_ref_layer_load(&l, r.src, 0, &f.err), ACCLLM_OK);
-        assert_int_equal(acc_ref_work_create(&work, r.hp, N, &f.err), ACCLLM_OK);
-        assert_int_equal(acc_collector_create(&c, &r, &f.err), ACCLLM_OK);
-        c.wanted = 15;
-        assert_int_equal(acc_ref_layer_forward(f.rt, r.hp, &l, before, N, &att, work, acc_collector_tap, &c, &f.err),
-                         ACCLLM_OK);
-        const float gain = l.attn_norm[0], up = l.up[0], key = l.k[0];
-        assert_int_equal(acc_smooth_layer(&l, r.hp, &c, &f.err), ACCLLM_OK);
-        assert_true(gain != l.attn_norm[0] && up != l.up[0] && key != l.k[0]);
-        assert_int_equal(acc_ref_layer_forward(f.rt, r.hp, &l, after, N, &att, work, NULL, NULL, &f.err), ACCLLM_OK);
-        assert_true(layer_difference(before, after, n) < 1e-10);
-        acc_collector_free(&c);
-        acc_ref_work_free(&work);
-        acc_ref_layer_free(&l);
-        r.src->close(r.src);
-        free(in);
-        finish(&f);
-    }
 }
 
 static void every_format_and_method(void **state)
@@ -502,7 +448,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_and_method),
-        cmocka_unit_test(smoothing_changes_no_output),
         cmocka_unit_test(key_means_are_of_rotated_keys),
         cmocka_unit_test(an_interrupted_run_resumes_to_the_same_bytes),
         cmocka_unit_test(resume_refuses_another_configuration),
