@@ -19,7 +19,7 @@ typedef struct accllm_progress {
 
 typedef struct accllm_compress_params {
     size_t struct_size;
-    const char *weights;    /* "w2s", "w4" (default), "w8", "f16" */
+    const char *weights;    /* "w2s", "w4" (default), "w8" */
     const char *method;     /* "rtn" or "obs" (default) */
     const char *head;       /* "w8" (default) or "w4": embedding and lm_head */
     uint32_t group;         /* 0: by design section 2; 32, 64, 128 */

@@ -150,7 +150,7 @@ static accllm_status compress_layer(layer_work *w, double from, double to, accll
     acc_run *r = w->r;
     const double start = acc_seconds(), part = to - from;
     for (int i = 0; i < 4; i++) acc_hessian_reset(&w->collector.hessian[i]);
-    w->collector.wanted = 15;
+    w->collector.wanted = r->obs ? 15 : 13; /* scalings need all but the input of out */
     reset_keys(&w->collector);
     ACC_TRY(pass(w, false, "calibrate", from, from + 0.45 * part, err));
     ACC_TRY(acc_smooth_layer(&w->l, r->hp, &w->collector, err));
