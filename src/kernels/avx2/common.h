@@ -6,14 +6,7 @@
 #include <string.h>
 
 #include "kernels/avx2/avx2.h"
-
-/* Loops over register arrays must be unrolled whatever the optimisation level. */
-#if defined(__clang__)
-#define ACC_UNROLL _Pragma("unroll")
-#else
-#define ACC_UNROLL _Pragma("GCC unroll 8")
-#endif
-#define ACC_INLINE static inline __attribute__((always_inline))
+#include "kernels/inline.h"
 
 ACC_INLINE __m256i load256(const void *p)
 {
@@ -68,6 +61,13 @@ ACC_INLINE __m256i magnitude256(__m256 x)
     return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
 }
 
+/* x, or x * g: eight from i on. */
+ACC_INLINE __m256 scaled256(const float *x, const float *g, uint32_t i)
+{
+    __m256 v = _mm256_loadu_ps(x + i);
+    return g ? _mm256_mul_ps(v, _mm256_loadu_ps(g + i)) : v;
+}
+
 /* The largest of eight unsigned integers below 2^31. */
 ACC_INLINE uint32_t max_lane256(__m256i x)
 {
@@ -75,6 +75,26 @@ ACC_INLINE uint32_t max_lane256(__m256i x)
     m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
     m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
     return (uint32_t)_mm_cvtsi128_si32(m);
+}
+
+/* The bits of max |x|; with g of max |x * g|. */
+ACC_INLINE uint32_t max_abs256(const float *x, const float *g, uint32_t n)
+{
+    __m256i a = _mm256_setzero_si256(), b = a;
+    uint32_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        a = _mm256_max_epi32(a, magnitude256(scaled256(x, g, i)));
+        b = _mm256_max_epi32(b, magnitude256(scaled256(x, g, i + 8)));
+    }
+    uint32_t top = max_lane256(_mm256_max_epi32(a, b));
+    for (; i < n; i++) {
+        uint32_t bits;
+        float v = g ? x[i] * g[i] : x[i];
+        memcpy(&bits, &v, sizeof bits);
+        bits &= 0x7fffffff;
+        if (bits > top) top = bits;
+    }
+    return top;
 }
 
 /* Thirty-two times rne(x * inv) as int8; the products lie in -127.5..127.5 (A8's inv), so nothing saturates. */

@@ -1,6 +1,5 @@
 /* The query's codes for one page, and the attention entries of the AVX2 set. */
-#include <math.h>
-
+#include "kernels/a8.h"
 #include "kernels/avx2/attn.h"
 #include "kernels/kv_layout.h"
 #include "numerics/numerics.h"
@@ -46,34 +45,20 @@ static void hadamard(float *x, uint32_t n, uint32_t block)
             }
 }
 
-/* A8 of x [n], n a multiple of 32; the codes' sum. False: NaN or infinity. */
-static bool codes(const float *x, uint32_t n, int8_t *a, float *scale, int32_t *sum)
+ACC_INLINE int32_t codes_sum(const float *x, uint32_t n, float inv, int8_t *a)
 {
-    __m256i top = _mm256_setzero_si256(), total = top;
-    for (uint32_t i = 0; i < n; i += 8) top = _mm256_max_epi32(top, magnitude256(_mm256_loadu_ps(x + i)));
-    uint32_t bits = max_lane256(top);
-    float m;
-    memcpy(&m, &bits, sizeof m);
-    *scale = 0;
-    *sum = 0;
-    if (m < 0x1p-100f) {
-        memset(a, 0, n);
-        return true;
-    }
-    if (bits >= 0x7f800000) return false;
-    *scale = m / 127.0f;
-    const __m256 inv = _mm256_set1_ps(127.0f / m);
+    const __m256 v = _mm256_set1_ps(inv);
+    __m256i total = _mm256_setzero_si256();
     for (uint32_t i = 0; i < n; i += 32) {
         __m256i c = codes32(_mm256_loadu_ps(x + i), _mm256_loadu_ps(x + i + 8), _mm256_loadu_ps(x + i + 16),
-                            _mm256_loadu_ps(x + i + 24), inv);
+                            _mm256_loadu_ps(x + i + 24), v);
         store256(a + i, c);
         __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), c);
         total = _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
     __m128i t = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
     t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
-    *sum = _mm_cvtsi128_si32(_mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1)));
-    return true;
+    return _mm_cvtsi128_si32(_mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1)));
 }
 
 static bool attn_query(const float *q, const float *cos, const float *sin, const float *mu, uint32_t head_dim,
@@ -81,15 +66,11 @@ static bool attn_query(const float *q, const float *cos, const float *sin, const
 {
     _Alignas(32) float x[ACC_MAX_HEAD_DIM];
     uint32_t dims = acc_kv_dims(head_dim);
-    float scale;
     rotate(x, q, cos, sin, head_dim);
     for (uint32_t d = head_dim; d < dims; d++) x[d] = 0;
     out->beta = mu ? sum_products256(x, mu, head_dim) * att : 0;
     hadamard(x, head_dim, block);
-    if (!codes(x, dims, q8, &scale, &out->sum)) return false;
-    out->q = q8;
-    out->c = scale * (att / (float)block);
-    return isfinite(out->beta) && isfinite(out->c);
+    return acc_query_by(max_abs256, codes_sum, x, dims, block, att, q8, out);
 }
 
 void acc_kernels_init_avx2_attn(acc_kernels *k)

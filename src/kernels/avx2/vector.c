@@ -1,75 +1,27 @@
 /* A8, RMSNorm with A8, SiLU and the linear layer's scaling for AVX2. */
-#include <math.h>
-
+#include "kernels/a8.h"
 #include "kernels/avx2/common.h"
 #include "numerics/numerics.h"
 
-/* x, or x * g: eight from i on. */
-ACC_INLINE __m256 input(const float *x, const float *g, uint32_t i)
+ACC_INLINE void codes(const float *x, const float *g, uint32_t n, uint32_t n_pad, float inv, int8_t *a)
 {
-    __m256 v = _mm256_loadu_ps(x + i);
-    return g ? _mm256_mul_ps(v, _mm256_loadu_ps(g + i)) : v;
-}
-
-ACC_INLINE uint32_t magnitude(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u & 0x7fffffff;
-}
-
-/* The bits of max |x|; with g of max |x * g|. */
-ACC_INLINE uint32_t max_abs(const float *x, const float *g, uint32_t n)
-{
-    __m256i a = _mm256_setzero_si256(), b = a;
-    uint32_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        a = _mm256_max_epi32(a, magnitude256(input(x, g, i)));
-        b = _mm256_max_epi32(b, magnitude256(input(x, g, i + 8)));
-    }
-    uint32_t top = max_lane256(_mm256_max_epi32(a, b));
-    for (; i < n; i++) {
-        uint32_t m = magnitude(g ? x[i] * g[i] : x[i]);
-        if (m > top) top = m;
-    }
-    return top;
-}
-
-ACC_INLINE void codes(const float *x, const float *g, uint32_t n, uint32_t n_pad, float m, int8_t *a)
-{
-    uint32_t i = 0;
-    if (m < 0x1p-100f) {
-        memset(a, 0, n_pad);
-        return;
-    }
-    const float inv = 127.0f / m;
     const __m256 v = _mm256_set1_ps(inv);
+    uint32_t i = 0;
     for (; i + 32 <= n; i += 32)
-        store256(a + i, codes32(input(x, g, i), input(x, g, i + 8), input(x, g, i + 16), input(x, g, i + 24), v));
+        store256(a + i, codes32(scaled256(x, g, i), scaled256(x, g, i + 8), scaled256(x, g, i + 16),
+                                scaled256(x, g, i + 24), v));
     for (; i < n; i++) a[i] = (int8_t)acc_rne((g ? x[i] * g[i] : x[i]) * inv);
     memset(a + i, 0, n_pad - i);
 }
 
 static bool a8(const float *x, uint32_t n, uint32_t n_pad, int8_t *a, float *scale)
 {
-    uint32_t bits = max_abs(x, NULL, n);
-    float m;
-    if (bits >= 0x7f800000) return false;
-    memcpy(&m, &bits, sizeof m);
-    codes(x, NULL, n, n_pad, m, a);
-    *scale = m < 0x1p-100f ? 0 : m / 127.0f;
-    return true;
+    return acc_a8_by(max_abs256, codes, x, n, n_pad, a, scale);
 }
 
 static bool norm_a8(const float *x, const float *g, uint32_t n, uint32_t n_pad, float eps, int8_t *a, float *scale)
 {
-    uint32_t bits = max_abs(x, g, n);
-    float m, square = sum_products256(x, x, n), r = 1.0f / __builtin_sqrtf(square / (float)n + eps);
-    if (bits >= 0x7f800000 || !isfinite(square) || !isfinite(r)) return false;
-    memcpy(&m, &bits, sizeof m);
-    codes(x, g, n, n_pad, m, a);
-    *scale = m < 0x1p-100f ? 0 : (m / 127.0f) * r;
-    return isfinite(*scale);
+    return acc_norm_a8_by(max_abs256, codes, sum_products256(x, x, n), x, g, n, n_pad, eps, a, scale);
 }
 
 /* sigmoid by the table: G[i] and G[i + 1] come as one 64-bit load per lane. */

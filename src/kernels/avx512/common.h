@@ -7,14 +7,7 @@
 
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/simd.h"
-
-/* Loops over register arrays must be unrolled whatever the optimisation level. */
-#if defined(__clang__)
-#define ACC_UNROLL _Pragma("unroll")
-#else
-#define ACC_UNROLL _Pragma("GCC unroll 8")
-#endif
-#define ACC_INLINE static inline __attribute__((always_inline))
+#include "kernels/inline.h"
 
 /* Four bytes to every lane. */
 ACC_INLINE __m512i broadcast4(const void *p)
@@ -57,6 +50,26 @@ ACC_INLINE float sum_products512(const float *x, const float *y, uint32_t n)
 ACC_INLINE __m512i magnitude512(__m512 x)
 {
     return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff));
+}
+
+/* x, or x * g: the lanes of m from i on, zeros elsewhere. */
+ACC_INLINE __m512 scaled512(const float *x, const float *g, uint32_t i, __mmask16 m)
+{
+    __m512 v = _mm512_maskz_loadu_ps(m, x + i);
+    return g ? _mm512_mul_ps(v, _mm512_maskz_loadu_ps(m, g + i)) : v;
+}
+
+/* The bits of max |x|; with g of max |x * g|. */
+ACC_INLINE uint32_t max_abs512(const float *x, const float *g, uint32_t n)
+{
+    __m512i a = _mm512_setzero_si512(), b = a;
+    uint32_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        a = _mm512_max_epi32(a, magnitude512(scaled512(x, g, i, 0xffff)));
+        b = _mm512_max_epi32(b, magnitude512(scaled512(x, g, i + 16, 0xffff)));
+    }
+    for (; i < n; i += 16) a = _mm512_max_epi32(a, magnitude512(scaled512(x, g, i, first_lanes(n - i))));
+    return (uint32_t)_mm512_reduce_max_epi32(_mm512_max_epi32(a, b));
 }
 
 /* Sixteen rne(x * inv) as int8; they lie in -127..127 (A8's inv). */

@@ -1,6 +1,5 @@
 /* The query's codes for one page, for AVX-512. */
-#include <math.h>
-
+#include "kernels/a8.h"
 #include "kernels/avx512/attn.h"
 #include "kernels/kv_layout.h"
 
@@ -43,30 +42,16 @@ static void hadamard(float *x, uint32_t n, uint32_t block)
             }
 }
 
-/* A8 of x [n], n a multiple of 32; the codes' sum. False: NaN or infinity. */
-static bool codes(const float *x, uint32_t n, int8_t *a, float *scale, int32_t *sum)
+ACC_INLINE int32_t codes_sum(const float *x, uint32_t n, float inv, int8_t *a)
 {
-    __m512i top = _mm512_setzero_si512(), total = top;
-    for (uint32_t i = 0; i < n; i += 16) top = _mm512_max_epi32(top, magnitude512(_mm512_loadu_ps(x + i)));
-    uint32_t bits = (uint32_t)_mm512_reduce_max_epi32(top);
-    float m;
-    memcpy(&m, &bits, sizeof m);
-    *scale = 0;
-    *sum = 0;
-    if (m < 0x1p-100f) {
-        memset(a, 0, n);
-        return true;
-    }
-    if (bits >= 0x7f800000) return false;
-    *scale = m / 127.0f;
-    const __m512 inv = _mm512_set1_ps(127.0f / m);
+    const __m512 v = _mm512_set1_ps(inv);
+    __m512i total = _mm512_setzero_si512();
     for (uint32_t i = 0; i < n; i += 16) {
-        __m512i c = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), inv));
+        __m512i c = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), v));
         total = _mm512_add_epi32(total, c);
         _mm_storeu_si128((__m128i *)(a + i), _mm512_cvtepi32_epi8(c));
     }
-    *sum = _mm512_reduce_add_epi32(total);
-    return true;
+    return _mm512_reduce_add_epi32(total);
 }
 
 bool acc_attn_query_avx512(const float *q, const float *cos, const float *sin, const float *mu, uint32_t head_dim,
@@ -74,13 +59,9 @@ bool acc_attn_query_avx512(const float *q, const float *cos, const float *sin, c
 {
     _Alignas(64) float x[ACC_MAX_HEAD_DIM];
     uint32_t dims = acc_kv_dims(head_dim);
-    float scale;
     for (uint32_t d = dims - 32; d < dims; d++) x[d] = 0;
     rotate(x, q, cos, sin, head_dim);
     out->beta = mu ? sum_products512(x, mu, head_dim) * att : 0;
     hadamard(x, dims, block);
-    if (!codes(x, dims, q8, &scale, &out->sum)) return false;
-    out->q = q8;
-    out->c = scale * (att / (float)block);
-    return isfinite(out->beta) && isfinite(out->c);
+    return acc_query_by(max_abs512, codes_sum, x, dims, block, att, q8, out);
 }

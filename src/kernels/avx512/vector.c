@@ -1,65 +1,28 @@
 /* A8, RMSNorm with A8, SiLU and the linear layer's scaling for AVX-512. */
-#include <math.h>
-
+#include "kernels/a8.h"
 #include "kernels/avx512/common.h"
 #include "numerics/numerics.h"
 
-/* x, or x * g: the lanes of m from i on, zeros elsewhere. */
-ACC_INLINE __m512 input(const float *x, const float *g, uint32_t i, __mmask16 m)
+ACC_INLINE void codes(const float *x, const float *g, uint32_t n, uint32_t n_pad, float inv, int8_t *a)
 {
-    __m512 v = _mm512_maskz_loadu_ps(m, x + i);
-    return g ? _mm512_mul_ps(v, _mm512_maskz_loadu_ps(m, g + i)) : v;
-}
-
-/* The bits of max |x|; with g of max |x * g|. */
-ACC_INLINE uint32_t max_abs(const float *x, const float *g, uint32_t n)
-{
-    __m512i a = _mm512_setzero_si512(), b = a;
+    const __m512 v = _mm512_set1_ps(inv);
     uint32_t i = 0;
-    for (; i + 32 <= n; i += 32) {
-        a = _mm512_max_epi32(a, magnitude512(input(x, g, i, 0xffff)));
-        b = _mm512_max_epi32(b, magnitude512(input(x, g, i + 16, 0xffff)));
-    }
-    for (; i < n; i += 16) a = _mm512_max_epi32(a, magnitude512(input(x, g, i, first_lanes(n - i))));
-    return (uint32_t)_mm512_reduce_max_epi32(_mm512_max_epi32(a, b));
-}
-
-ACC_INLINE void codes(const float *x, const float *g, uint32_t n, uint32_t n_pad, float m, int8_t *a)
-{
-    uint32_t i = 0;
-    if (m < 0x1p-100f) {
-        memset(a, 0, n_pad);
-        return;
-    }
-    const __m512 inv = _mm512_set1_ps(127.0f / m);
-    for (; i + 16 <= n; i += 16) _mm_storeu_si128((__m128i *)(a + i), codes16(input(x, g, i, 0xffff), inv));
+    for (; i + 16 <= n; i += 16) _mm_storeu_si128((__m128i *)(a + i), codes16(scaled512(x, g, i, 0xffff), v));
     if (i < n) {
         const __mmask16 left = first_lanes(n - i);
-        _mm_mask_storeu_epi8(a + i, left, codes16(input(x, g, i, left), inv));
+        _mm_mask_storeu_epi8(a + i, left, codes16(scaled512(x, g, i, left), v));
     }
     memset(a + n, 0, n_pad - n);
 }
 
 static bool a8(const float *x, uint32_t n, uint32_t n_pad, int8_t *a, float *scale)
 {
-    uint32_t bits = max_abs(x, NULL, n);
-    float m;
-    if (bits >= 0x7f800000) return false;
-    memcpy(&m, &bits, sizeof m);
-    codes(x, NULL, n, n_pad, m, a);
-    *scale = m < 0x1p-100f ? 0 : m / 127.0f;
-    return true;
+    return acc_a8_by(max_abs512, codes, x, n, n_pad, a, scale);
 }
 
 static bool norm_a8(const float *x, const float *g, uint32_t n, uint32_t n_pad, float eps, int8_t *a, float *scale)
 {
-    uint32_t bits = max_abs(x, g, n);
-    float m, square = sum_products512(x, x, n), r = 1.0f / __builtin_sqrtf(square / (float)n + eps);
-    if (bits >= 0x7f800000 || !isfinite(square) || !isfinite(r)) return false;
-    memcpy(&m, &bits, sizeof m);
-    codes(x, g, n, n_pad, m, a);
-    *scale = m < 0x1p-100f ? 0 : (m / 127.0f) * r;
-    return isfinite(*scale);
+    return acc_norm_a8_by(max_abs512, codes, sum_products512(x, x, n), x, g, n, n_pad, eps, a, scale);
 }
 
 ACC_INLINE __m512 sigmoid(__m512 x)
