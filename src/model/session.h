@@ -25,6 +25,15 @@ typedef struct acc_worker {
     const char *failed; /* what was not finite, NULL: nothing */
 } acc_worker;
 
+/* What the linear layers of a phase read: floats, quantised by the A8 rule or by the norm fused with it. */
+typedef struct acc_source_rows {
+    const float *x, *gain; /* gain NULL: no norm */
+    size_t stride;
+    uint32_t n, pad; /* columns; columns padded as the matrices want them */
+    uint32_t n_tokens;
+    const char *what; /* for messages */
+} acc_source_rows;
+
 /* The quantised input of a linear layer. */
 typedef struct acc_input {
     const int8_t *a; /* [n][lda] */
@@ -62,9 +71,10 @@ typedef struct acc_quant_session {
     uint8_t *memory;
     size_t memory_bytes;
 
-    /* the present step */
+    /* the present step and phase */
     uint32_t n, layer, n_logits;
     float *logits;
+    acc_source_rows src;
 } acc_quant_session;
 
 /* Row blocks that one call of a kernel takes: decode walks long runs, so that what a kernel derives from the input

@@ -9,77 +9,72 @@
 #include "core/memory.h"
 #include "model/session.h"
 
-/* What the linear layers of a phase read: floats, quantised by the A8 rule or by the norm fused with it. */
-typedef struct source {
-    const float *x, *gain; /* gain NULL: no norm */
-    size_t stride;
-    uint32_t n, pad; /* columns; columns padded as the matrices want them */
-    uint32_t n_tokens;
-    const char *what;
-} source;
-
 static uint32_t padded(const acc_weight *w, uint32_t pad)
 {
     uint32_t p = w->col_groups * w->group;
     return p > pad ? p : pad;
 }
 
-static source norm_source(const acc_quant_session *s)
+static acc_source_rows norm_source(const acc_quant_session *s)
 {
     const acc_packed_layer *l = &s->m->layers[s->layer];
     uint32_t pad = padded(&l->v, padded(&l->k, padded(&l->q, 0)));
-    return (source){s->x, l->attn_norm, s->x_stride, s->m->hp.n_embd, pad, s->n, "the input of attention"};
+    return (acc_source_rows){s->x, l->attn_norm, s->x_stride, s->m->hp.n_embd, pad, s->n, "the input of attention"};
 }
 
-static source out_source(const acc_quant_session *s)
+static acc_source_rows out_source(const acc_quant_session *s)
 {
-    return (source){s->att, NULL, s->q_stride, s->q_dim, padded(&s->m->layers[s->layer].o, 0), s->n, "attention"};
+    uint32_t pad = padded(&s->m->layers[s->layer].o, 0);
+    return (acc_source_rows){s->att, NULL, s->q_stride, s->q_dim, pad, s->n, "attention"};
 }
 
-static source ffn_source(const acc_quant_session *s)
+static acc_source_rows ffn_source(const acc_quant_session *s)
 {
     const acc_packed_layer *l = &s->m->layers[s->layer];
     uint32_t pad = padded(&l->gate, padded(&l->up, 0));
-    return (source){s->x, l->ffn_norm, s->x_stride, s->m->hp.n_embd, pad, s->n, "the input of the feed-forward part"};
+    static const char what[] = "the input of the feed-forward part";
+    return (acc_source_rows){s->x, l->ffn_norm, s->x_stride, s->m->hp.n_embd, pad, s->n, what};
 }
 
-static source down_source(const acc_quant_session *s)
+static acc_source_rows down_source(const acc_quant_session *s)
 {
     uint32_t pad = padded(&s->m->layers[s->layer].down, 0);
-    return (source){s->ff, NULL, s->ff_stride, s->m->hp.n_ff, pad, s->n, "the feed-forward part"};
+    return (acc_source_rows){s->ff, NULL, s->ff_stride, s->m->hp.n_ff, pad, s->n, "the feed-forward part"};
 }
 
-static source head_source(const acc_quant_session *s)
+static acc_source_rows head_source(const acc_quant_session *s)
 {
     const float *x = s->x + (size_t)(s->n - s->n_logits) * s->x_stride;
     uint32_t pad = padded(&s->m->output, 0);
-    return (source){x, s->m->output_norm, s->x_stride, s->m->hp.n_embd, pad, s->n_logits, "the last layer's output"};
+    static const char what[] = "the last layer's output";
+    return (acc_source_rows){x, s->m->output_norm, s->x_stride, s->m->hp.n_embd, pad, s->n_logits, what};
 }
 
-static void quantise(const acc_quant_session *s, acc_worker *wk, const source *src, uint32_t token, int8_t *a,
-                     float *scale)
+static void quantise(const acc_quant_session *s, acc_worker *wk, uint32_t token, int8_t *a, float *scale)
 {
+    const acc_source_rows *src = &s->src;
     const float *x = src->x + token * src->stride;
     bool ok = src->gain ? s->k->norm_a8(x, src->gain, src->n, src->pad, s->m->hp.norm_eps, a, scale)
                         : s->k->a8(x, src->n, src->pad, a, scale);
     if (!ok) wk->failed = src->what;
 }
 
-/* The input of a phase. One token is quantised by every worker for itself, which costs less than a barrier; more were
- * quantised by a phase of their own. */
-static acc_input input_of(acc_quant_session *s, acc_worker *wk, const source *src)
+/* Job: the codes of the phase's tokens. */
+static void quantise_share(void *ctx, uint32_t worker, uint32_t n_workers)
 {
-    if (src->n_tokens != 1) return (acc_input){s->a8, s->a8_stride, s->a8_scale, src->n_tokens};
-    quantise(s, wk, src, 0, wk->a8, &wk->a8_scale);
-    return (acc_input){wk->a8, s->a8_stride, &wk->a8_scale, 1};
+    acc_quant_session *s = ctx;
+    uint32_t t0, t1;
+    acc_share(s->src.n_tokens, worker, n_workers, &t0, &t1);
+    for (uint32_t t = t0; t < t1; t++) quantise(s, &s->workers[worker], t, s->a8 + t * s->a8_stride, &s->a8_scale[t]);
 }
 
-static void quantise_share(acc_quant_session *s, const source *src, uint32_t worker, uint32_t n_workers)
+/* The input of a phase. One token is quantised by every worker for itself, which costs less than a barrier; more were
+ * quantised by a job of their own. */
+static acc_input input_of(acc_quant_session *s, acc_worker *wk)
 {
-    uint32_t t0, t1;
-    acc_share(src->n_tokens, worker, n_workers, &t0, &t1);
-    for (uint32_t t = t0; t < t1; t++)
-        quantise(s, &s->workers[worker], src, t, s->a8 + t * s->a8_stride, &s->a8_scale[t]);
+    if (s->src.n_tokens != 1) return (acc_input){s->a8, s->a8_stride, s->a8_scale, s->src.n_tokens};
+    quantise(s, wk, 0, wk->a8, &wk->a8_scale);
+    return (acc_input){wk->a8, s->a8_stride, &wk->a8_scale, 1};
 }
 
 /* ---- sinks ---- */
@@ -150,43 +145,12 @@ static void logits_sink(acc_quant_session *s, acc_worker *wk, const acc_weight *
 
 /* ---- phases: jobs of the pool ---- */
 
-static void quantise_norm(void *ctx, uint32_t worker, uint32_t n_workers)
-{
-    source src = norm_source(ctx);
-    quantise_share(ctx, &src, worker, n_workers);
-}
-
-static void quantise_out(void *ctx, uint32_t worker, uint32_t n_workers)
-{
-    source src = out_source(ctx);
-    quantise_share(ctx, &src, worker, n_workers);
-}
-
-static void quantise_ffn(void *ctx, uint32_t worker, uint32_t n_workers)
-{
-    source src = ffn_source(ctx);
-    quantise_share(ctx, &src, worker, n_workers);
-}
-
-static void quantise_down(void *ctx, uint32_t worker, uint32_t n_workers)
-{
-    source src = down_source(ctx);
-    quantise_share(ctx, &src, worker, n_workers);
-}
-
-static void quantise_head(void *ctx, uint32_t worker, uint32_t n_workers)
-{
-    source src = head_source(ctx);
-    quantise_share(ctx, &src, worker, n_workers);
-}
-
 static void project_qkv(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     acc_quant_session *s = ctx;
     acc_worker *wk = &s->workers[worker];
     const acc_packed_layer *l = &s->m->layers[s->layer];
-    source src = norm_source(s);
-    acc_input in = input_of(s, wk, &src);
+    acc_input in = input_of(s, wk);
     uint32_t total = l->q.row_blocks + l->k.row_blocks + l->v.row_blocks, rb0, rb1;
     acc_linear_share(total, 0, &l->q, 1, worker, n_workers, &rb0, &rb1);
     acc_linear_run(s, wk, &l->q, &in, rb0, rb1, 1, q_sink);
@@ -214,16 +178,20 @@ static void attend_share(void *ctx, uint32_t worker, uint32_t n_workers)
     for (uint32_t i = i0; i < i1; i++) acc_attend(s, wk, i % s->n, i / s->n, i / s->n * g, g);
 }
 
+/* This worker's share of a phase's only matrix. */
+static void project(acc_quant_session *s, uint32_t worker, uint32_t n_workers, const acc_weight *w, acc_sink *sink)
+{
+    acc_worker *wk = &s->workers[worker];
+    acc_input in = input_of(s, wk);
+    uint32_t rb0, rb1;
+    acc_linear_share(w->row_blocks, 0, w, 1, worker, n_workers, &rb0, &rb1);
+    acc_linear_run(s, wk, w, &in, rb0, rb1, 1, sink);
+}
+
 static void project_out(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     acc_quant_session *s = ctx;
-    acc_worker *wk = &s->workers[worker];
-    const acc_weight *w = &s->m->layers[s->layer].o;
-    source src = out_source(s);
-    acc_input in = input_of(s, wk, &src);
-    uint32_t rb0, rb1;
-    acc_linear_share(w->row_blocks, 0, w, 1, worker, n_workers, &rb0, &rb1);
-    acc_linear_run(s, wk, w, &in, rb0, rb1, 1, residual_sink);
+    project(s, worker, n_workers, &s->m->layers[s->layer].o, residual_sink);
 }
 
 static void gate_up(void *ctx, uint32_t worker, uint32_t n_workers)
@@ -231,8 +199,7 @@ static void gate_up(void *ctx, uint32_t worker, uint32_t n_workers)
     acc_quant_session *s = ctx;
     acc_worker *wk = &s->workers[worker];
     const acc_packed_layer *l = &s->m->layers[s->layer];
-    source src = ffn_source(s);
-    acc_input in = input_of(s, wk, &src);
+    acc_input in = input_of(s, wk);
     uint32_t rb0, rb1, step = acc_blocks_per_call(s->n, 1);
     acc_linear_share(l->gate.row_blocks, 0, &l->gate, 1, worker, n_workers, &rb0, &rb1);
     for (uint32_t rb = rb0, next; rb < rb1; rb = next) {
@@ -245,34 +212,24 @@ static void gate_up(void *ctx, uint32_t worker, uint32_t n_workers)
 static void project_down(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     acc_quant_session *s = ctx;
-    acc_worker *wk = &s->workers[worker];
-    const acc_weight *w = &s->m->layers[s->layer].down;
-    source src = down_source(s);
-    acc_input in = input_of(s, wk, &src);
-    uint32_t rb0, rb1;
-    acc_linear_share(w->row_blocks, 0, w, 1, worker, n_workers, &rb0, &rb1);
-    acc_linear_run(s, wk, w, &in, rb0, rb1, 1, residual_sink);
+    project(s, worker, n_workers, &s->m->layers[s->layer].down, residual_sink);
 }
 
 static void project_head(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     acc_quant_session *s = ctx;
-    acc_worker *wk = &s->workers[worker];
-    const acc_weight *w = &s->m->output;
-    source src = head_source(s);
-    acc_input in = input_of(s, wk, &src);
-    uint32_t rb0, rb1;
-    acc_linear_share(w->row_blocks, 0, w, 1, worker, n_workers, &rb0, &rb1);
-    acc_linear_run(s, wk, w, &in, rb0, rb1, 1, logits_sink);
+    project(s, worker, n_workers, &s->m->output, logits_sink);
 }
 
 /* ---- the step ---- */
 
-/* A phase, after the quantisation of its input where that is one of its own. */
-static accllm_status phase(acc_quant_session *s, acc_job *quantise_job, uint32_t n_tokens, acc_job *job,
-                           accllm_error *err)
+/* A phase over the source's tokens, or over what the session holds otherwise (src NULL). */
+static accllm_status phase(acc_quant_session *s, const acc_source_rows *src, acc_job *job, accllm_error *err)
 {
-    if (quantise_job && n_tokens != 1) acc_pool_run(s->rt->pool, quantise_job, s);
+    if (src) {
+        s->src = *src;
+        if (src->n_tokens != 1) acc_pool_run(s->rt->pool, quantise_share, s);
+    }
     acc_pool_run(s->rt->pool, job, s);
     for (uint32_t w = 0; w < s->n_workers; w++) {
         if (!s->workers[w].failed) continue;
@@ -287,11 +244,12 @@ static accllm_status phase(acc_quant_session *s, acc_job *quantise_job, uint32_t
 static accllm_status run_layer(acc_quant_session *s, accllm_error *err)
 {
     ACC_TRY(acc_check_abort(s->rt, err));
-    ACC_TRY(phase(s, quantise_norm, s->n, project_qkv, err));
-    ACC_TRY(phase(s, NULL, s->n, attend_share, err));
-    ACC_TRY(phase(s, quantise_out, s->n, project_out, err));
-    ACC_TRY(phase(s, quantise_ffn, s->n, gate_up, err));
-    ACC_TRY(phase(s, quantise_down, s->n, project_down, err));
+    acc_source_rows norm = norm_source(s), out = out_source(s), ffn = ffn_source(s), down = down_source(s);
+    ACC_TRY(phase(s, &norm, project_qkv, err));
+    ACC_TRY(phase(s, NULL, attend_share, err));
+    ACC_TRY(phase(s, &out, project_out, err));
+    ACC_TRY(phase(s, &ffn, gate_up, err));
+    ACC_TRY(phase(s, &down, project_down, err));
     for (uint32_t t = 0; s->trace && t < s->n; t++)
         s->layer_hash[s->layer] =
             acc_fnv1a(s->layer_hash[s->layer], s->x + (size_t)t * s->x_stride, s->m->hp.n_embd * sizeof *s->x);
@@ -302,7 +260,8 @@ static accllm_status forward(acc_quant_session *s, accllm_error *err)
 {
     for (s->layer = 0; s->layer < s->m->hp.n_layers; s->layer++) ACC_TRY(run_layer(s, err));
     if (s->n_logits == 0) return ACCLLM_OK;
-    ACC_TRY(phase(s, quantise_head, s->n_logits, project_head, err));
+    acc_source_rows head = head_source(s);
+    ACC_TRY(phase(s, &head, project_head, err));
     if (s->trace)
         s->logits_hash =
             acc_fnv1a(s->logits_hash, s->logits, (size_t)s->n_logits * s->m->hp.n_vocab * sizeof *s->logits);
