@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "compress/gemm.h"
+#include "gemm/gemm.h"
 #include "compress/solver.h"
 #include "core/memory.h"
 

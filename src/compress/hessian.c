@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "compress/gemm.h"
+#include "gemm/gemm.h"
 #include "compress/solver.h"
 #include "core/memory.h"
 

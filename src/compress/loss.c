@@ -1,7 +1,7 @@
 /* The quadratic loss of a layer's codes, and the closed-form factor of each row's scale. */
 #include <math.h>
 
-#include "compress/gemm.h"
+#include "gemm/gemm.h"
 #include "compress/solver.h"
 #include "core/memory.h"
 

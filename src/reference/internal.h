@@ -69,6 +69,23 @@ bool acc_ref_attention_scratch(const acc_hparams *hp, uint32_t block, uint64_t m
 void acc_ref_attend(accllm_runtime *rt, const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span,
                     const float *q, float *out, float *const *scratch, uint32_t block);
 
+/* ---- attention_back.c ---- */
+
+/* A batch's attention and the gradients of it: q, dout, dq [n_seqs * len][n_heads * head_dim], queries not rotated; k
+ * and v as the cache gave them, [n_seqs][n_kv_heads][len][head_dim]; dk, dv [n_seqs * len][n_kv_heads * head_dim], by
+ * the keys before rotation. */
+typedef struct acc_ref_attend_back {
+    const float *q, *k, *v, *dout;
+    float *dq, *dk, *dv;
+    uint32_t sinks;
+    uint64_t window;
+} acc_ref_attend_back;
+
+size_t acc_ref_attend_back_scratch(const acc_hparams *hp, uint32_t len); /* floats per worker */
+/* span: of one sequence from position 0 on. */
+void acc_ref_attend_backward(accllm_runtime *rt, const acc_hparams *hp, const acc_ref_attend_back *a, uint32_t n_seqs,
+                             const acc_ref_span *span, float *const *scratch);
+
 /* ---- block.c ---- */
 
 /* Every product of the reference is one thread's: called before work, since the number is the whole process's. */

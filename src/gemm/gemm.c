@@ -1,35 +1,53 @@
 /* Products in pieces: see gemm.h. */
+#include <cblas.h>
 #include <stdatomic.h>
 
-#include "compress/gemm.h"
+#include "gemm/gemm.h"
 
-#define PIECE 96 /* rows of the result: enough for BLAS to reach its rate, little enough to share */
+#define PIECE 96       /* rows of a Gram matrix at a time */
+#define MOST_ROWS 192u /* of a product's piece: BLAS packs the other operand once per piece */
 
 typedef struct gemm_job {
     const acc_gemm *g;
+    uint32_t rows; /* of a piece */
     atomic_uint next;
 } gemm_job;
+
+static void gemm_rows(const acc_gemm *g, uint32_t row, uint32_t rows)
+{
+    const float *a = g->trans_a ? g->a + row : g->a + (size_t)row * g->lda;
+    cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans, g->trans_b ? CblasTrans : CblasNoTrans,
+                (blasint)rows, (blasint)g->n, (blasint)g->k, g->alpha, a, (blasint)g->lda, g->b, (blasint)g->ldb,
+                g->beta, g->c + (size_t)row * g->ldc, (blasint)g->ldc);
+}
+
+void acc_gemm_one(const acc_gemm *g)
+{
+    gemm_rows(g, 0, g->m);
+}
 
 static void gemm_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     (void)worker;
     (void)n_workers;
     gemm_job *j = ctx;
-    const acc_gemm *g = j->g;
     for (;;) {
-        const uint32_t row = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed) * PIECE;
-        if (row >= g->m) return;
-        const uint32_t rows = g->m - row < PIECE ? g->m - row : PIECE;
-        const float *a = g->trans_a ? g->a + row : g->a + (size_t)row * g->lda;
-        cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans, CblasNoTrans, (blasint)rows, (blasint)g->n,
-                    (blasint)g->k, g->alpha, a, (blasint)g->lda, g->b, (blasint)g->ldb, g->beta,
-                    g->c + (size_t)row * g->ldc, (blasint)g->ldc);
+        const uint32_t row = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed) * j->rows;
+        if (row >= j->g->m) return;
+        gemm_rows(j->g, row, j->g->m - row < j->rows ? j->g->m - row : j->rows);
     }
+}
+
+/* Pieces come in fours, so that two or four threads end together. */
+static uint32_t piece_rows(uint32_t m)
+{
+    const uint32_t pieces = ((m + MOST_ROWS - 1) / MOST_ROWS + 3) / 4 * 4;
+    return ((m + pieces - 1) / pieces + 15) / 16 * 16;
 }
 
 void acc_gemm_run(acc_pool *pool, const acc_gemm *g)
 {
-    gemm_job j = {.g = g};
+    gemm_job j = {.g = g, .rows = piece_rows(g->m)};
     openblas_set_num_threads(1); /* the number is the whole process's */
     acc_pool_run(pool, gemm_worker, &j);
 }

@@ -1,0 +1,26 @@
+/* Between the files of the trainer. */
+#ifndef ACC_TRAIN_INTERNAL_H
+#define ACC_TRAIN_INTERNAL_H
+
+#include "train/train.h"
+
+#define ACC_TRAIN_MAX_GROUP 128
+
+/* The quad of W2S with levels l1 < l2 nearest to u: the two largest gains of a pair, or the best single where that
+ * takes more off the error, or zero. */
+void acc_train_quad(const float u[4], float l1, float l2, int8_t q[4]);
+
+/* Where a training stands. */
+typedef struct acc_train_state {
+    uint64_t step, best_step;
+    double first, best; /* held-out loss; < 0: not judged yet */
+    float *history;     /* [steps] */
+} acc_train_state;
+
+accllm_status acc_train_save(const acc_train_params *p, const acc_train_model *m, const acc_train_state *s,
+                             accllm_error *err) ACC_MUST_CHECK;
+/* Reads the checkpoint where there is a whole one of this run; otherwise leaves everything as it is. */
+accllm_status acc_train_resume(const acc_train_params *p, acc_train_model *m, acc_train_state *s,
+                               accllm_error *err) ACC_MUST_CHECK;
+
+#endif
