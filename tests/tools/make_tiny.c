@@ -1,5 +1,6 @@
 /* Writes a tiny random checkpoint for end-to-end tests:
- *   make_tiny OUT.gguf [spm] [untied] [f16] [layers=N] [ctx=N] [vocab=N] [seed=N] */
+ *   make_tiny OUT.gguf [spm] [untied] [f16] [layers=N] [heads=N] [ff=N] [ctx=N] [vocab=N]
+ *             [seed=N] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,11 @@ static int set(tiny_options *o, const char *word)
     const struct {
         const char *name;
         uint32_t *field;
-    } numbers[] = {{"layers=", &o->n_layers}, {"ctx=", &o->n_ctx}, {"vocab=", &o->n_vocab}};
+    } numbers[] = {{"layers=", &o->n_layers},
+                   {"heads=", &o->n_heads},
+                   {"ff=", &o->n_ff},
+                   {"ctx=", &o->n_ctx},
+                   {"vocab=", &o->n_vocab}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         size_t n = strlen(numbers[i].name);
         if (strncmp(word, numbers[i].name, n) != 0) continue;
