@@ -83,10 +83,9 @@ static int answer(chat *c, const char *text)
     if (!stopped && strcmp(reason, "length") == 0)
         (void)fputs("(the answer was cut off; -n sets the most tokens)\n", stderr);
     if (!c->turns) return CLI_OK;
-    const char *said = c->d.messages[c->d.n_messages - 1].content;
     json_t *turn = json_object();
     cli_json_text(turn, "user", text, strlen(text));
-    cli_json_text(turn, "assistant", said, strlen(said));
+    cli_json_text(turn, "assistant", c->d.answer.data, c->d.answer.len);
     (void)json_object_set_new(turn, "finish_reason", json_string(reason));
     (void)json_array_append_new(c->turns, turn);
     return CLI_OK;

@@ -47,12 +47,9 @@ static int make_prompt(run_state *s)
     }
     accllm_chat_message messages[2];
     size_t n = 0;
-    char *rendered;
     if (s->o->system) messages[n++] = (accllm_chat_message){"system", s->o->system};
     messages[n++] = (accllm_chat_message){"user", s->text};
-    int rc = cli_prompt_chat(&s->engine, messages, n, true, &rendered, &s->ids, &s->n_ids);
-    free(rendered);
-    return rc;
+    return cli_prompt_chat(&s->engine, messages, n, true, &s->ids, &s->n_ids);
 }
 
 static int open_output(FILE **f, const char *path)

@@ -1,44 +1,19 @@
 #include "dialogue.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "interrupt.h"
 #include "report.h"
 
 enum { DEFAULT_CHUNK = 128 };
 
-static int add_message(cli_dialogue *d, const char *role, const char *content)
-{
-    if (d->n_messages == d->cap_messages) {
-        size_t cap = d->cap_messages ? 2 * d->cap_messages : 16;
-        accllm_chat_message *more = realloc(d->messages, cap * sizeof *more);
-        if (!more) goto fail;
-        d->messages = more;
-        d->cap_messages = cap;
-    }
-    char *copy = strdup(content);
-    if (!copy) goto fail;
-    d->messages[d->n_messages++] = (accllm_chat_message){role, copy};
-    return CLI_OK;
-fail:
-    cli_error("out of memory: conversation");
-    return CLI_FAILED;
-}
-
-static void drop_messages(cli_dialogue *d, size_t keep)
-{
-    while (d->n_messages > keep) free((void *)(uintptr_t)d->messages[--d->n_messages].content);
-}
-
 int cli_dialogue_reset(cli_dialogue *d)
 {
-    drop_messages(d, 0);
     d->seen.len = 0;
-    d->rendered.len = 0;
     d->stale = false;
     accllm_session_reset(d->session);
-    return d->o->system ? add_message(d, "system", d->o->system) : CLI_OK;
+    accllm_sampler_free(&d->sampler); /* it remembers tokens for the repetition penalty */
+    return cli_sampler_open(&d->sampler, d->engine, d->o, d->seed);
 }
 
 int cli_dialogue_open(cli_dialogue *d, const cli_engine *e, const cli_options *o)
@@ -54,16 +29,13 @@ int cli_dialogue_open(cli_dialogue *d, const cli_engine *e, const cli_options *o
     int rc = o->pin_system ? cli_pin_system(e, o, o->system, &sp) : CLI_OK;
     if (rc != CLI_OK) return rc;
     if (accllm_session_create(&d->session, e->model, &sp, &err) != ACCLLM_OK) return cli_fail_usage(&err);
-    rc = cli_sampler_open(&d->sampler, e, o, d->seed);
-    return rc == CLI_OK ? cli_dialogue_reset(d) : rc;
+    return cli_dialogue_reset(d);
 }
 
 void cli_dialogue_close(cli_dialogue *d)
 {
-    drop_messages(d, 0);
-    free(d->messages);
     free(d->seen.data);
-    free(d->rendered.data);
+    free(d->answer.data);
     accllm_sampler_free(&d->sampler);
     accllm_session_free(&d->session);
 }
@@ -74,45 +46,30 @@ static int out_of_memory(void)
     return CLI_FAILED;
 }
 
-/* How much of the rendered conversation the session has already; 0: it does not continue what was rendered before. */
-static size_t known_part(const cli_dialogue *d, const char *text, size_t len)
+/* The ids of a turn up to its answer; the first turn begins the conversation. */
+static int turn_ids(const cli_dialogue *d, const char *message, int32_t **ids, size_t *n)
 {
-    size_t n = d->rendered.len;
-    return n <= len && (n == 0 || memcmp(text, d->rendered.data, n) == 0) ? n : 0;
+    if (d->seen.len > 0) return cli_prompt_turn(d->engine, message, ids, n);
+    accllm_chat_message messages[2];
+    size_t count = 0;
+    if (d->o->system) messages[count++] = (accllm_chat_message){"system", d->o->system};
+    messages[count++] = (accllm_chat_message){"user", message};
+    return cli_prompt_chat(d->engine, messages, count, true, ids, n);
 }
 
-static int append_rendered(cli_dialogue *d, const char *text, size_t len, cli_ids *missing)
+/* The ids that the session still lacks before the next answer: all that was seen if it is stale, then the turn's. */
+static int missing_ids(cli_dialogue *d, const char *message, cli_ids *out)
 {
-    int32_t *ids = NULL;
-    size_t n = 0;
-    accllm_error err = {0};
-    unsigned flags = ACCLLM_TOKENIZE_SPECIAL;
-    if (d->seen.len == 0 && accllm_tokenizer_adds_bos(d->engine->tok)) flags |= ACCLLM_TOKENIZE_BOS;
-    if (accllm_tokenize(d->engine->tok, text, len, flags, &ids, &n, &err) != ACCLLM_OK) return cli_fail(&err);
-    bool ok = (!d->stale || cli_ids_add(missing, d->seen.data, d->seen.len)) && cli_ids_add(missing, ids, n) &&
-              cli_ids_add(&d->seen, ids, n) && cli_buffer_add(&d->rendered, text, len);
+    int32_t *ids;
+    size_t n;
+    int rc = turn_ids(d, message, &ids, &n);
+    if (rc != CLI_OK) return rc;
+    if (d->stale) accllm_session_reset(d->session);
+    bool ok = (!d->stale || cli_ids_add(out, d->seen.data, d->seen.len)) && cli_ids_add(out, ids, n) &&
+              cli_ids_add(&d->seen, ids, n);
+    d->stale = false;
     free(ids);
     return ok ? CLI_OK : out_of_memory();
-}
-
-/* The ids that the session still lacks before the next answer: all that was seen if it is stale, then the new part of
- * the rendered conversation. */
-static int missing_ids(cli_dialogue *d, cli_ids *out)
-{
-    char *text = NULL;
-    accllm_error err = {0};
-    if (accllm_chat_render(d->engine->tok, d->messages, d->n_messages, true, &text, &err) != ACCLLM_OK)
-        return cli_fail(&err);
-    size_t len = strlen(text), from = known_part(d, text, len);
-    if (from == 0) {
-        d->seen.len = d->rendered.len = 0;
-        d->stale = true;
-    }
-    if (d->stale) accllm_session_reset(d->session);
-    int rc = append_rendered(d, text + from, len - from, out);
-    d->stale = false;
-    free(text);
-    return rc;
 }
 
 static void count(cli_dialogue *d, const cli_generation *g)
@@ -129,17 +86,16 @@ static void count(cli_dialogue *d, const cli_generation *g)
 static int keep_answer(cli_dialogue *d, const cli_generation *g)
 {
     size_t n = g->ids.len - (g->ended ? 1 : 0);
-    if (!cli_ids_add(&d->seen, g->ids.data, n) || !cli_buffer_add(&d->rendered, g->text.data, g->text.len))
-        return out_of_memory();
+    d->answer.len = 0;
     d->stale = g->broken;
-    return add_message(d, "assistant", g->text.data ? g->text.data : "");
+    bool ok = cli_ids_add(&d->seen, g->ids.data, n) && cli_buffer_add(&d->answer, g->text.data, g->text.len);
+    return ok ? CLI_OK : out_of_memory();
 }
 
 int cli_dialogue_say(cli_dialogue *d, const char *message, bool quiet, const char **finish_reason)
 {
     cli_ids prompt = {0};
-    int rc = add_message(d, "user", message);
-    if (rc == CLI_OK) rc = missing_ids(d, &prompt);
+    int rc = missing_ids(d, message, &prompt);
     cli_generation g = {
         .session = d->session,
         .sampler = d->sampler,

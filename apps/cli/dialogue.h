@@ -11,11 +11,10 @@ typedef struct cli_dialogue {
     accllm_session *session;
     accllm_sampler *sampler;
     uint64_t seed;
-    accllm_chat_message *messages;
-    size_t n_messages, cap_messages;
-    cli_ids seen;        /* all ids of the conversation, for a replay after an aborted step */
-    cli_buffer rendered; /* the conversation as the template writes it, as far as `seen` covers it */
-    bool stale;          /* the session must be reset and `seen` replayed */
+    cli_ids seen;      /* all ids of the conversation, for a replay after an aborted step; the last answer's end is not
+                        * among them, it comes with the next message */
+    cli_buffer answer; /* text of the last answer */
+    bool stale;        /* the session must be reset and `seen` replayed */
     /* totals, for /stats */
     uint64_t turns, prompt_tokens, answer_tokens, steps;
     double prefill_seconds, decode_seconds;
@@ -24,10 +23,10 @@ typedef struct cli_dialogue {
 /* Returns exit codes; the struct is safe to close after a failure. */
 int cli_dialogue_open(cli_dialogue *d, const cli_engine *e, const cli_options *o);
 void cli_dialogue_close(cli_dialogue *d);
-/* Forgets everything but the system message. */
+/* Forgets the conversation; the system message of the options begins the next one too. */
 int cli_dialogue_reset(cli_dialogue *d);
-/* One user message (terminated) and its answer, written to standard output unless quiet; the answer's text is the last
- * message afterwards. An interrupted answer is kept as far as it came; *finish_reason as in generate.h. */
+/* One user message (terminated) and its answer, written to standard output unless quiet; its text is in d->answer
+ * afterwards. An interrupted answer is kept as far as it came; *finish_reason as in generate.h. */
 int cli_dialogue_say(cli_dialogue *d, const char *message, bool quiet, const char **finish_reason);
 
 #endif

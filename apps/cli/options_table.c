@@ -18,10 +18,13 @@ const cli_option cli_option_table[] = {
     {"model", 'm', TEXT("MODEL", model), CLI_ALL & ~CLI_COMPRESS, "the model file (also as the first argument)"},
 
     /* run, chat */
-    {"prompt", 'p', TEXT("TEXT", prompt), CLI_RUN | CLI_TOKENIZE, "the text to start from"},
+    {"prompt", 'p', TEXT("TEXT", prompt), CLI_RUN,
+     "the text to start from; without --chat, names of special tokens (<|im_end|>) become those tokens"},
+    {"prompt", 'p', TEXT("TEXT", prompt), CLI_TOKENIZE, "the text"},
     {"file", 'f', TEXT("FILE", file), CLI_RUN | CLI_TOKENIZE, "read the text from FILE (- is standard input)"},
     {"predict", 'n', INT("N", n_predict, -1, I64), CLI_GENERATE, "most tokens to generate; -1: no end (256)"},
-    {"chat", 0, FLAG(chat), CLI_RUN, "the text is a user's message: put it into the model's chat template"},
+    {"chat", 0, FLAG(chat), CLI_RUN,
+     "the text is a user's message for the model's chat template; all of it is plain text"},
     {"system", 0, TEXT("TEXT", system), CLI_GENERATE, "system message of the chat"},
     {"pin-system", 0, FLAG(pin_system), CLI_GENERATE, "keep the whole system message for ever (as sinks)"},
     {"seed", 's', INT("S", seed, 0, I64), CLI_GENERATE, "seed of the random generator (from the clock)"},

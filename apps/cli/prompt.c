@@ -8,18 +8,12 @@
 
 #include "report.h"
 
-static int tokenize(const cli_engine *e, const char *text, size_t len, int32_t **ids, size_t *n)
+int cli_prompt_plain(const cli_engine *e, const char *text, size_t len, int32_t **ids, size_t *n)
 {
     accllm_error err = {0};
     unsigned flags = ACCLLM_TOKENIZE_SPECIAL | (accllm_tokenizer_adds_bos(e->tok) ? ACCLLM_TOKENIZE_BOS : 0);
     if (accllm_tokenize(e->tok, text, len, flags, ids, n, &err) != ACCLLM_OK) return cli_fail(&err);
-    return CLI_OK;
-}
-
-int cli_prompt_plain(const cli_engine *e, const char *text, size_t len, int32_t **ids, size_t *n)
-{
-    int rc = tokenize(e, text, len, ids, n);
-    if (rc != CLI_OK || *n > 0) return rc;
+    if (*n > 0) return CLI_OK;
     /* an empty prompt: the text begins with whatever stands for its beginning */
     int32_t first = accllm_tokenizer_bos(e->tok);
     free(*ids);
@@ -33,18 +27,44 @@ int cli_prompt_plain(const cli_engine *e, const char *text, size_t len, int32_t 
     return CLI_OK;
 }
 
+static int out_of_memory(void)
+{
+    cli_error("out of memory: prompt");
+    return CLI_FAILED;
+}
+
 int cli_prompt_chat(const cli_engine *e, const accllm_chat_message *messages, size_t n_messages, bool generate,
-                    char **text, int32_t **ids, size_t *n)
+                    int32_t **ids, size_t *n)
 {
     accllm_error err = {0};
-    *text = NULL;
-    *ids = NULL;
-    if (accllm_chat_render(e->tok, messages, n_messages, generate, text, &err) != ACCLLM_OK) return cli_fail(&err);
-    int rc = tokenize(e, *text, strlen(*text), ids, n);
-    if (rc == CLI_OK) return rc;
-    free(*text);
-    *text = NULL;
-    return rc;
+    if (accllm_chat_tokenize(e->tok, messages, n_messages, generate, ids, n, &err) != ACCLLM_OK) return cli_fail(&err);
+    if (!accllm_tokenizer_adds_bos(e->tok)) return CLI_OK;
+    int32_t *more = realloc(*ids, (*n + 1) * sizeof *more);
+    if (!more) {
+        free(*ids);
+        *ids = NULL;
+        return out_of_memory();
+    }
+    memmove(more + 1, more, *n * sizeof *more);
+    more[0] = accllm_tokenizer_bos(e->tok);
+    *ids = more;
+    ++*n;
+    return CLI_OK;
+}
+
+int cli_prompt_turn(const cli_engine *e, const char *message, int32_t **ids, size_t *n)
+{
+    /* An empty answer and the message behind it, less what stands before the answer. */
+    const accllm_chat_message turn[] = {{"system", ""}, {"assistant", ""}, {"user", message}};
+    accllm_error err = {0};
+    int32_t *before;
+    size_t n_before;
+    if (accllm_chat_tokenize(e->tok, turn, 1, true, &before, &n_before, &err) != ACCLLM_OK) return cli_fail(&err);
+    free(before);
+    if (accllm_chat_tokenize(e->tok, turn, 3, true, ids, n, &err) != ACCLLM_OK) return cli_fail(&err);
+    *n -= n_before;
+    memmove(*ids, *ids + n_before, *n * sizeof **ids);
+    return CLI_OK;
 }
 
 int cli_pin_system(const cli_engine *e, const cli_options *o, const char *system, accllm_session_params *sp)
@@ -57,13 +77,11 @@ int cli_pin_system(const cli_engine *e, const cli_options *o, const char *system
         cli_error("--pin-system: sets the sinks itself; leave --sinks out");
         return CLI_USAGE;
     }
-    char *text;
     int32_t *ids;
     size_t n;
     accllm_chat_message message = {"system", system};
-    int rc = cli_prompt_chat(e, &message, 1, false, &text, &ids, &n);
+    int rc = cli_prompt_chat(e, &message, 1, false, &ids, &n);
     if (rc != CLI_OK) return rc;
-    free(text);
     free(ids);
     if (n >= e->info->n_ctx_train && !o->force) {
         cli_error("--pin-system: the system message has %zu tokens, the model was trained on %" PRIu32, n,
