@@ -74,6 +74,10 @@ ACCLLM_API accllm_status accllm_session_create(accllm_session **out, accllm_mode
                                                accllm_error *err);
 ACCLLM_API void accllm_session_free(accllm_session **s);
 ACCLLM_API void accllm_session_reset(accllm_session *s);
+/* Takes the session back to where it had read only the first `position` tokens: what follows is as if the others had
+ * never been there. E_ARG: a position ahead of the present one, or a session with trace (its hash is of all that
+ * happened); E_LIMIT: the window of that position is not kept any more. The session then stays as it was. */
+ACCLLM_API accllm_status accllm_session_rewind(accllm_session *s, uint64_t position, accllm_error *err);
 
 /* Advances the session by n tokens (any n; cut into chunks inside; one token is decode). The logits of the last
  * n_logits of these positions are computed, n_logits <= min(n, max_logits); *logits (may be NULL if n_logits is 0)

@@ -59,6 +59,10 @@ void acc_kv_fill(acc_kv *kv, uint64_t depth);
 void acc_kv_pseudo(uint32_t layer, uint32_t head, bool value, uint64_t pos, uint32_t n, uint32_t bits, uint8_t *u,
                    uint16_t *scale, uint8_t *zero);
 
+/* Whether everything that a query at `position` or later sees of the positions before it is still there, when positions
+ * up to `stored` (not included) have been stored. */
+bool acc_kv_keeps(const acc_kv *kv, uint64_t stored, uint64_t position);
+
 /* Bytes of codes, scales and zeros that a query at t reads, over all layers and KV heads. */
 uint64_t acc_kv_bytes_read(const acc_kv *kv, uint64_t t);
 

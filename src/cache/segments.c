@@ -80,6 +80,13 @@ uint32_t acc_kv_pieces(const acc_kv *kv, const acc_kv_cut *cut, uint64_t t, uint
     return n;
 }
 
+bool acc_kv_keeps(const acc_kv *kv, uint64_t stored, uint64_t position)
+{
+    uint64_t begin = acc_policy_window_begin(&kv->policy, position); /* of the window; sinks are kept for ever */
+    if (begin >= position || stored == 0) return true;
+    return (stored - 1) / kv->p.page - begin / kv->p.page < kv->policy.n_pages;
+}
+
 uint64_t acc_kv_bytes_read(const acc_kv *kv, uint64_t t)
 {
     uint64_t sinks = acc_policy_sinks_end(&kv->policy, t), begin = acc_policy_window_begin(&kv->policy, t);

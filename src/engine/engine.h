@@ -15,6 +15,7 @@ typedef struct acc_session_ops {
     accllm_status (*step)(void *self, const int32_t *ids, uint32_t n, uint32_t n_logits, float *logits,
                           accllm_error *err);
     void (*reset)(void *self);
+    bool (*rewind)(void *self, uint64_t position); /* <= the present one; false: its window is not kept any more */
     void (*free)(void *self);
     uint64_t (*position)(const void *self);
     uint64_t (*bytes)(const void *self);

@@ -80,6 +80,18 @@ void accllm_session_reset(accllm_session *s)
     s->ops->reset(s->self);
 }
 
+accllm_status accllm_session_rewind(accllm_session *s, uint64_t position, accllm_error *err)
+{
+    uint64_t now = s->ops->position(s->self);
+    if (s->params.trace) return acc_fail(err, ACCLLM_E_ARG, "a session that keeps a trace hash cannot go back");
+    if (position > now)
+        return acc_fail(err, ACCLLM_E_ARG, "position %llu: the session has read %llu tokens",
+                        (unsigned long long)position, (unsigned long long)now);
+    if (s->ops->rewind(s->self, position)) return ACCLLM_OK;
+    return acc_fail(err, ACCLLM_E_LIMIT, "position %llu: its window is not kept any more",
+                    (unsigned long long)position);
+}
+
 /* Rows of logits that fall into tokens [at, at + n) when the last n_logits of total are wanted. */
 static size_t logits_in(size_t at, size_t n, size_t total, size_t n_logits)
 {

@@ -129,6 +129,14 @@ static void reset(void *self)
     for (uint32_t l = 0; l < s->m->hp.n_layers; l++) s->layer_hash[l] = ACC_FNV_START;
 }
 
+static bool go_back(void *self, uint64_t position)
+{
+    acc_quant_session *s = self;
+    if (s->broken || !acc_kv_keeps(s->kv, s->pos, position)) return false;
+    s->pos = position;
+    return true;
+}
+
 static void free_session(void *self)
 {
     acc_quant_session *s = self;
@@ -200,8 +208,8 @@ static accllm_status check_params(const acc_packed *m, const accllm_session_para
 accllm_status acc_quant_session_create(void **self, const acc_session_ops **ops, acc_packed *m, accllm_runtime *rt,
                                        const accllm_session_params *p, accllm_error *err)
 {
-    static const acc_session_ops table = {step,  reset,      free_session, position,
-                                          bytes, trace_hash, fill,         kv_bytes_per_token};
+    static const acc_session_ops table = {step,  reset,      go_back, free_session,      position,
+                                          bytes, trace_hash, fill,    kv_bytes_per_token};
     *self = NULL;
     *ops = &table;
     ACC_TRY(check_params(m, p, err));

@@ -88,6 +88,16 @@ static void session_reset(void *self)
     s->hash = ACC_FNV_START;
 }
 
+static bool session_rewind(void *self, uint64_t position)
+{
+    ref_session *s = self;
+    uint64_t begin = position >= s->kv.window ? position - s->kv.window + 1 : 0;
+    if (begin < s->kv.sinks) begin = s->kv.sinks;
+    if (begin < position && s->position - begin > s->kv.ring_rows) return false;
+    s->position = position;
+    return true;
+}
+
 static acc_ref_kv layer_kv(const ref_session *s, uint32_t layer)
 {
     acc_ref_kv kv = s->kv;
@@ -180,6 +190,7 @@ static uint64_t session_kv_bytes(const void *self)
 static const acc_session_ops ref_ops = {
     .step = session_step,
     .reset = session_reset,
+    .rewind = session_rewind,
     .free = session_free,
     .position = session_position,
     .bytes = session_bytes,

@@ -1,4 +1,5 @@
 /* The public model and session calls: engines, defaults, chunking, what a model says about itself. */
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -269,6 +270,78 @@ static void sessions_run_side_by_side(void **state)
     accllm_model_free(&m);
 }
 
+/* Reads n tokens, goes back to keep, reads other tokens; a second session never saw those in between. */
+static void check_rewind(const char *path, accllm_session_params *p, uint32_t n, uint32_t keep, bool possible)
+{
+    int32_t ids[200], other[30];
+    accllm_session *a, *b;
+    accllm_error err;
+    const float *la, *lb;
+    for (int i = 0; i < 200; i++) ids[i] = (i * 41 + 5) % 300;
+    for (int i = 0; i < 30; i++) other[i] = (i * 29 + 100) % 300;
+    accllm_model *m = open_as(path, ACCLLM_NUMERICS_AUTO, true);
+    p->max_logits = 30;
+    assert_int_equal(accllm_session_create(&a, m, p, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_session_create(&b, m, p, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_session_eval(a, ids, n, 0, NULL, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_session_rewind(a, n + 1, &err), ACCLLM_E_ARG);
+    assert_int_equal(accllm_session_rewind(a, keep, &err), possible ? ACCLLM_OK : ACCLLM_E_LIMIT);
+    assert_true(accllm_session_position(a) == (possible ? keep : n));
+    if (!possible) keep = n;
+    if (keep) assert_int_equal(accllm_session_eval(b, ids, keep, 0, NULL, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_session_eval(a, other, 30, 30, &la, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_session_eval(b, other, 30, 30, &lb, NULL), ACCLLM_OK);
+    /* the reference's sums depend on how the tokens were cut into calls */
+    const float near = accllm_model_get_info(m)->numerics == ACCLLM_NUMERICS_FLOAT ? 1e-4f : 0;
+    for (int i = 0; i < 30 * 300; i++) assert_true(fabsf(la[i] - lb[i]) <= near);
+    accllm_session_free(&a);
+    accllm_session_free(&b);
+    accllm_model_free(&m);
+}
+
+static void going_back_leaves_no_trace(void **state)
+{
+    (void)state;
+    const uint32_t keeps[] = {0, 1, 3, 4, 5, 64, 99, 100};
+    for (int k = 0; k < 2; k++)
+        for (int full = 0; full < 2; full++)
+            for (size_t i = 0; i < sizeof keeps / sizeof *keeps; i++) {
+                accllm_session_params p;
+                accllm_session_params_init(&p);
+                p.full_attention = full;
+                check_rewind(k ? source : packed, &p, 100, keeps[i], true);
+                if (full) continue;
+                p.window = 16; /* two pages, of 64 positions, and the chunk stay; 16 and the chunk of the reference */
+                p.chunk = 16;
+                bool possible = keeps[i] <= 5 - 1 || keeps[i] >= (k ? 184 : 128);
+                check_rewind(k ? source : packed, &p, 200, keeps[i], possible);
+            }
+    accllm_session_params p;
+    accllm_session_params_init(&p);
+    p.window = 16;
+    p.chunk = 16;
+    check_rewind(source, &p, 200, 184, true);
+    check_rewind(source, &p, 200, 182, false);
+    check_rewind(packed, &p, 200, 143, true);
+    check_rewind(packed, &p, 200, 142, false);
+}
+
+static void a_trace_cannot_go_back(void **state)
+{
+    (void)state;
+    accllm_model *m = open_as(packed, ACCLLM_NUMERICS_AUTO, true);
+    accllm_session_params p;
+    accllm_session *s;
+    int32_t id = 3;
+    accllm_session_params_init(&p);
+    p.trace = true;
+    assert_int_equal(accllm_session_create(&s, m, &p, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_session_eval(s, &id, 1, 0, NULL, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_session_rewind(s, 0, NULL), ACCLLM_E_ARG);
+    accllm_session_free(&s);
+    accllm_model_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +349,8 @@ int main(void)
         cmocka_unit_test(the_engine_follows_file_and_wish),
         cmocka_unit_test(logits_do_not_depend_on_the_cut),
         cmocka_unit_test(session_parameters_are_resolved_and_checked),
+        cmocka_unit_test(going_back_leaves_no_trace),
+        cmocka_unit_test(a_trace_cannot_go_back),
         cmocka_unit_test(sessions_run_side_by_side),
         cmocka_unit_test(the_contract_is_near_the_float_reference),
     };
