@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "accllm/accllm.h"
 #include "commands.h"
@@ -11,6 +12,8 @@
 #include "report.h"
 
 enum { DEFAULT_CTX = 2048 };
+
+static const char *const bos_names[] = {"auto", "none", "once", "window"}; /* by accllm_bos */
 
 static void show_progress(void *user, double fraction, double so_far, double seconds_left)
 {
@@ -27,6 +30,9 @@ static void set_params(const cli_options *o, const accllm_model_info *info, cons
     p->stride = (uint32_t)o->stride;
     p->stream = o->stream;
     p->max_tokens = (uint64_t)o->max_tokens;
+    p->whole_windows = o->whole_windows;
+    for (unsigned i = 0; o->bos_at && i < sizeof bos_names / sizeof *bos_names; i++)
+        if (strcmp(o->bos_at, bos_names[i]) == 0) p->bos = (accllm_bos)i;
     if (o->bucket) p->bucket = (uint32_t)o->bucket;
     p->progress = show_progress;
     p->user = (void *)(uintptr_t)figure;
@@ -53,7 +59,8 @@ static json_t *buckets_json(const accllm_ppl_result *r)
     return list;
 }
 
-static int report_ppl(const cli_options *o, const accllm_model_info *info, const accllm_ppl_result *r)
+static int report_ppl(const cli_options *o, const accllm_model_info *info, const accllm_ppl_params *p,
+                      const accllm_ppl_result *r)
 {
     if (o->json) {
         json_t *out = json_object();
@@ -61,6 +68,9 @@ static int report_ppl(const cli_options *o, const accllm_model_info *info, const
         cli_json_real(out, "nll", r->nll);
         cli_json_real(out, "nats_per_byte", r->nats_per_byte);
         cli_json_u64(out, "tokens", r->tokens);
+        cli_json_u64(out, "windows", r->windows);
+        (void)json_object_set_new(out, "ctx", p->stream ? json_null() : json_integer(p->ctx));
+        (void)json_object_set_new(out, "bos", json_string(bos_names[r->bos]));
         cli_json_real(out, "bits_per_weight", info->bits_per_weight);
         cli_json_real(out, "seconds", r->seconds);
         cli_json_u64(out, "peak_rss_bytes", accllm_peak_rss_bytes());
@@ -70,8 +80,14 @@ static int report_ppl(const cli_options *o, const accllm_model_info *info, const
     for (size_t i = 0; i < r->n_buckets; i++)
         (void)printf("%10" PRIu64 " to %10" PRIu64 "  perplexity %.4f\n", r->buckets[i].from, r->buckets[i].to,
                      r->buckets[i].ppl);
-    (void)printf("perplexity %.4f  (%.5f nats per token, %.5f per byte; %" PRIu64 " tokens in %.1f s)\n", r->ppl,
-                 r->nll, r->nats_per_byte, r->tokens, r->seconds);
+    (void)printf("perplexity %.4f per token, %.5f nats per token, %.5f nats per byte\n", r->ppl, r->nll,
+                 r->nats_per_byte);
+    if (p->stream)
+        (void)printf("one stream");
+    else
+        (void)printf("%" PRIu64 " windows of %" PRIu32 " tokens", r->windows, p->ctx);
+    (void)printf(", beginning-of-text token: %s; %" PRIu64 " tokens scored in %.1f s\n", bos_names[r->bos], r->tokens,
+                 r->seconds);
     return cli_finish_output();
 }
 
@@ -83,19 +99,19 @@ int cmd_eval_ppl(const cli_options *o)
     cli_engine e = {0};
     accllm_error err = {0};
     accllm_ppl_result r = {0};
+    accllm_ppl_params p = {0};
     int rc = cli_model_path(o, "eval ppl", 0, &path);
     if (rc == CLI_OK) rc = need_text(o, "eval ppl", &text, &len);
     if (rc == CLI_OK) rc = cli_engine_open(&e, o, path);
     if (rc == CLI_OK) rc = cli_need_tokenizer(&e, path);
     if (rc == CLI_OK) {
         accllm_session_params sp;
-        accllm_ppl_params p;
         cli_session_params(o, &sp);
         set_params(o, e.info, "perplexity", &p);
         if (accllm_eval_ppl(e.model, &sp, text, len, &p, &r, &err) != ACCLLM_OK) rc = cli_fail(&err);
         cli_progress_clear();
     }
-    if (rc == CLI_OK) rc = report_ppl(o, e.info, &r);
+    if (rc == CLI_OK) rc = report_ppl(o, e.info, &p, &r);
     accllm_ppl_result_free(&r);
     cli_engine_close(&e);
     free(text);

@@ -23,7 +23,12 @@ const cli_command cli_commands[] = {
      "accllm chat small.gguf\n"
      "accllm chat small.gguf --system 'Answer in one sentence.' --pin-system"},
     {"eval ppl", CLI_PPL, cmd_eval_ppl, "MODEL --text FILE", "measure perplexity on a text",
-     "The text is cut into windows of --ctx tokens; with --stream it is read in one pass, as a long conversation is.",
+     "The text is cut into tokens as one piece, then into windows of --ctx tokens, one after the other; a window's "
+     "first\n"
+     "token has no score. Printed: perplexity per token, nats per token and, for models of different vocabularies, "
+     "nats\n"
+     "per byte. The protocol of the quantisation papers (GPTQ, Wanda) is --ctx 2048 --bos once --whole-windows\n"
+     "--full-attention. With --stream the text is read in one pass, as a long conversation is.",
      "accllm eval ppl small.gguf --text wiki.test.raw\n"
      "accllm eval ppl small.gguf --text book.txt --stream --window 512"},
     {"eval kl", CLI_KL, cmd_eval_kl, "MODEL --ref MODEL2 --text FILE", "compare a model's predictions with another's",

@@ -53,10 +53,10 @@ typedef struct cli_options {
     int64_t group, calib_tokens, page;
     bool resume;
     /* eval, bench, inspect, export */
-    const char *text, *ref, *shape, *type;
+    const char *text, *ref, *shape, *type, *bos_at;
     int64_t ctx, stride, max_tokens, bucket;
     int64_t n_prompt, n_gen, depth, reps, batch;
-    bool stream, verify;
+    bool stream, whole_windows, verify;
     const char *positional[CLI_MAX_POSITIONAL];
     int n_positional;
 } cli_options;

@@ -69,6 +69,10 @@ const cli_option cli_option_table[] = {
     {"stride", 0, INT("N", stride, 1, U32), CLI_EVAL, "tokens scored per window (ctx)"},
     {"stream", 0, FLAG(stream), CLI_PPL, "one endless pass over the text instead of windows"},
     {"bucket", 0, INT("N", bucket, 1, U32), CLI_PPL, "with --stream: tokens per reported bucket (10000)"},
+    {"bos", 0, CHOICE("WHERE", bos_at, "auto|none|once|window", NULL), CLI_EVAL,
+     "where a beginning-of-text token stands: none, once (before the text), window (before each); auto: window if the "
+     "tokenizer's metadata says that it adds one, else none (auto)"},
+    {"whole-windows", 0, FLAG(whole_windows), CLI_EVAL, "leave out the last window if it is short"},
     {"max-tokens", 0, INT("N", max_tokens, 1, I64), CLI_EVAL, "stop after N tokens of the text"},
     {"shape", 0, CHOICE("NAME", shape, "llama2-7b|llama3.2-1b|tinyllama-1.1b|qwen2.5-0.5b|smollm2-135m", NULL),
      CLI_BENCH, "a built-in shape with random weights in place of a model"},

@@ -10,11 +10,21 @@
 extern "C" {
 #endif
 
+/* Where beginning-of-text tokens stand. They are never scored. */
+typedef enum accllm_bos {
+    ACCLLM_BOS_AUTO = 0,   /* WINDOW if the tokenizer's metadata says that it adds one, else NONE */
+    ACCLLM_BOS_NONE = 1,   /* nowhere: a window's first token has no score */
+    ACCLLM_BOS_ONCE = 2,   /* before the text's first token, as GPTQ's and Wanda's scripts have it for Llama */
+    ACCLLM_BOS_WINDOW = 3, /* before every window, as one of its ctx tokens: a deployed model always sees its sink */
+} accllm_bos;
+
 typedef struct accllm_ppl_params {
     size_t struct_size;
-    uint32_t ctx;        /* window of tokens evaluated together, 2048 */
-    uint32_t stride;     /* tokens scored per window; 0: ctx */
-    bool stream;         /* one endless pass instead of windows */
+    uint32_t ctx;       /* window of tokens evaluated together, 2048 */
+    uint32_t stride;    /* tokens scored per window; 0: ctx */
+    bool stream;        /* one endless pass instead of windows */
+    bool whole_windows; /* leave out the last window if it is short (GPTQ's protocol) */
+    accllm_bos bos;
     uint64_t max_tokens; /* 0: all of the text */
     uint32_t bucket;     /* with stream: tokens per bucket, 10000 */
     void (*progress)(void *user, double fraction, double ppl_so_far, double seconds_left);
@@ -30,14 +40,18 @@ typedef struct accllm_ppl_bucket {
 typedef struct accllm_ppl_result {
     double ppl, nll, nats_per_byte;
     uint64_t tokens;            /* scored */
+    uint64_t windows;           /* 1 with stream */
+    accllm_bos bos;             /* what AUTO came to */
     accllm_ppl_bucket *buckets; /* with stream, or stride < ctx; freed by accllm_ppl_result_free() */
     size_t n_buckets;
     double seconds;
 } accllm_ppl_result;
 
 ACCLLM_API void accllm_ppl_params_init(accllm_ppl_params *p);
-/* Windows: each starts with BOS if the tokenizer adds one; a window's first token has no score. With stride < ctx only
- * the last `stride` tokens of each window are scored, except in the first. text: len bytes. */
+/* The text (len bytes) is cut into tokens as one piece, then into windows of ctx tokens; a window's first token has no
+ * score. With stride < ctx only the last `stride` tokens of each window are scored, except in the first. nats_per_byte
+ * is the sum of all scores over the bytes of the scored tokens: it compares models of different vocabularies. E_ARG: a
+ * BOS is asked for that the tokenizer lacks, or the text is too short. */
 ACCLLM_API accllm_status accllm_eval_ppl(accllm_model *m, const accllm_session_params *sp, const char *text, size_t len,
                                          const accllm_ppl_params *p, accllm_ppl_result *r, accllm_error *err);
 ACCLLM_API void accllm_ppl_result_free(accllm_ppl_result *r);

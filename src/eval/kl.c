@@ -65,13 +65,15 @@ static accllm_status walk_text(kl_run *run, accllm_session *s, accllm_session *r
 
 /* Both models must cut the text into the same tokens. */
 static accllm_status same_tokens(const accllm_model *m, const accllm_model *ref, const char *text, size_t len,
-                                 uint64_t max, const int32_t *ids, size_t n, int32_t bos, accllm_error *err)
+                                 const accllm_ppl_params *p, const int32_t *ids, size_t n, int32_t bos,
+                                 accllm_error *err)
 {
     int32_t *other, other_bos;
+    accllm_bos mode;
     size_t n_other, n_vocab = accllm_model_get_info(m)->n_vocab;
     if (accllm_model_get_info(ref)->n_vocab != n_vocab)
         return acc_fail(err, ACCLLM_E_ARG, "the two models have different vocabularies");
-    ACC_TRY(acc_walk_tokenize(ref, text, len, max, &other, &n_other, &other_bos, err));
+    ACC_TRY(acc_walk_tokenize(ref, text, len, p, &other, &n_other, &other_bos, &mode, err));
     bool same = n == n_other && bos == other_bos && (n == 0 || memcmp(ids, other, n * sizeof *ids) == 0);
     free(other);
     if (!same) return acc_fail(err, ACCLLM_E_ARG, "the two models' tokenizers cut the text differently");
@@ -89,11 +91,12 @@ accllm_status accllm_eval_kl(accllm_model *m, accllm_model *ref, const accllm_se
     kl_run run = {.p = p, .n_vocab = accllm_model_get_info(m)->n_vocab, .start = acc_seconds()};
     accllm_session *s = NULL, *s_ref = NULL;
     int32_t *ids, bos;
+    accllm_bos mode;
     size_t n;
-    ACC_TRY(acc_walk_tokenize(m, text, len, p->max_tokens, &ids, &n, &bos, err));
+    ACC_TRY(acc_walk_tokenize(m, text, len, p, &ids, &n, &bos, &mode, err));
     accllm_session_params params = acc_walk_session(sp, m, p, n), ref_params = acc_walk_session(ref_sp, ref, p, n);
     uint32_t rows = params.max_logits < ref_params.max_logits ? params.max_logits : ref_params.max_logits;
-    accllm_status status = same_tokens(m, ref, text, len, p->max_tokens, ids, n, bos, err);
+    accllm_status status = same_tokens(m, ref, text, len, p, ids, n, bos, err);
     if (status == ACCLLM_OK) status = acc_walk_init(&run.walk, ids, n, bos, p, rows, err);
     if (status == ACCLLM_OK) status = accllm_session_create(&s, m, &params, err);
     if (status == ACCLLM_OK) status = accllm_session_create(&s_ref, ref, &ref_params, err);

@@ -64,6 +64,7 @@ static accllm_status walk_text(ppl_run *run, accllm_session *s, accllm_error *er
     while (acc_walk_next(&run->walk, &step)) {
         const float *logits = NULL;
         if (step.reset) accllm_session_reset(s);
+        run->r->windows += step.reset;
         ACC_TRY(accllm_session_eval(s, step.ids, step.n_ids, step.n_rows, &logits, err));
         for (size_t i = 0; i < step.n_rows; i++) {
             const float *row = logits + i * run->n_vocab;
@@ -93,6 +94,7 @@ static accllm_status prepare(ppl_run *run, const int32_t *ids, size_t n, int32_t
     run->bucket_from = acc_walk_first_target(&run->walk);
     size_t windows = run->p->stream || bos >= 0 || run->walk.stride < run->walk.span ? 1 : 0;
     /* back-to-back windows without BOS give their first tokens no score */
+    n = run->walk.n;
     run->to_score = windows ? n - run->bucket_from : n - (n + run->walk.span - 1) / run->walk.span;
     if (!run->p->stream && run->walk.stride >= run->walk.span) return ACCLLM_OK;
     return acc_alloc((void **)&run->r->buckets, n / run->p->bucket + 1, sizeof *run->r->buckets, "buckets", err);
@@ -110,7 +112,7 @@ accllm_status accllm_eval_ppl(accllm_model *m, const accllm_session_params *sp, 
                    .r = r,
                    .n_vocab = accllm_model_get_info(m)->n_vocab,
                    .start = acc_seconds()};
-    ACC_TRY(acc_walk_tokenize(m, text, len, p->max_tokens, &ids, &n, &bos, err));
+    ACC_TRY(acc_walk_tokenize(m, text, len, p, &ids, &n, &bos, &r->bos, err));
     accllm_session_params params = acc_walk_session(sp, m, p, n);
     accllm_status status = prepare(&run, ids, n, bos, params.max_logits, err);
     if (status == ACCLLM_OK) status = accllm_session_create(&s, m, &params, err);

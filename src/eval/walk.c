@@ -22,6 +22,9 @@ accllm_status acc_walk_init(acc_walk *w, const int32_t *ids, size_t n, int32_t b
     if (n + lead < 2) return acc_fail(err, ACCLLM_E_ARG, "the text has %zu tokens, too few to score one", n);
     w->span = p->stream ? n : ctx - lead;
     w->stride = p->stream ? n : stride < w->span ? stride : w->span;
+    if (p->whole_windows && n < w->span)
+        return acc_fail(err, ACCLLM_E_ARG, "the text has %zu tokens, less than one whole window of %zu", n, ctx);
+    if (p->whole_windows) w->n -= (n - w->span) % w->stride;
     w->scored = acc_walk_first_target(w);
     return acc_alloc((void **)&w->buffer, rows, sizeof *w->buffer, "tokens", err);
 }
@@ -87,15 +90,35 @@ accllm_session_params acc_walk_session(const accllm_session_params *sp, const ac
     return s;
 }
 
-accllm_status acc_walk_tokenize(const accllm_model *m, const char *text, size_t len, uint64_t max, int32_t **ids,
-                                size_t *n, int32_t *bos, accllm_error *err)
+accllm_status acc_walk_tokenize(const accllm_model *m, const char *text, size_t len, const accllm_ppl_params *p,
+                                int32_t **ids, size_t *n, int32_t *bos, accllm_bos *mode, accllm_error *err)
 {
     *ids = NULL;
+    *bos = -1;
+    if (p->struct_size != sizeof *p)
+        return acc_fail(err, ACCLLM_E_ARG, "parameters were not set up by accllm_ppl_params_init()");
+    if ((unsigned)p->bos > ACCLLM_BOS_WINDOW) return acc_fail(err, ACCLLM_E_ARG, "no such place for a BOS");
+    *mode = p->bos;
     const accllm_tokenizer *tok = accllm_model_tokenizer(m);
     if (!tok) return acc_fail(err, ACCLLM_E_UNSUPPORTED, "the model has no tokenizer");
+    if (*mode == ACCLLM_BOS_AUTO) *mode = accllm_tokenizer_adds_bos(tok) ? ACCLLM_BOS_WINDOW : ACCLLM_BOS_NONE;
+    int32_t token = accllm_tokenizer_bos(tok);
+    if (*mode != ACCLLM_BOS_NONE && token < 0)
+        return acc_fail(err, ACCLLM_E_ARG, "the tokenizer has no beginning-of-text token");
     ACC_TRY(accllm_tokenize(tok, text, len, 0, ids, n, err));
-    if (max && *n > max) *n = (size_t)max;
-    *bos = accllm_tokenizer_adds_bos(tok) ? accllm_tokenizer_bos(tok) : -1;
+    if (p->max_tokens && *n > p->max_tokens) *n = (size_t)p->max_tokens;
+    if (*mode == ACCLLM_BOS_WINDOW) *bos = token;
+    if (*mode != ACCLLM_BOS_ONCE) return ACCLLM_OK;
+    int32_t *more = *n < SIZE_MAX / sizeof *more - 1 ? realloc(*ids, (*n + 1) * sizeof *more) : NULL;
+    if (!more) {
+        free(*ids);
+        *ids = NULL;
+        return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: tokens");
+    }
+    memmove(more + 1, more, *n * sizeof *more);
+    more[0] = token;
+    *ids = more;
+    ++*n;
     return ACCLLM_OK;
 }
 

@@ -42,9 +42,11 @@ size_t acc_walk_first_target(const acc_walk *w);      /* the first text index th
  * many positions as the walk needs. */
 accllm_session_params acc_walk_session(const accllm_session_params *sp, const accllm_model *m,
                                        const accllm_ppl_params *p, size_t n_text);
-/* The model's tokens of a text, at most max (0: all); the caller frees *ids. */
-accllm_status acc_walk_tokenize(const accllm_model *m, const char *text, size_t len, uint64_t max, int32_t **ids,
-                                size_t *n, int32_t *bos, accllm_error *err) ACC_MUST_CHECK;
+/* The model's tokens of a text, at most p->max_tokens (0: all); the caller frees *ids. *bos is the token before every
+ * window, -1: none; where it stands once, it is the first of *ids. *mode is p->bos resolved. */
+accllm_status acc_walk_tokenize(const accllm_model *m, const char *text, size_t len, const accllm_ppl_params *p,
+                                int32_t **ids, size_t *n, int32_t *bos, accllm_bos *mode,
+                                accllm_error *err) ACC_MUST_CHECK;
 
 /* log(sum(exp(x))) in double. */
 double acc_log_sum_exp(const float *x, size_t n);

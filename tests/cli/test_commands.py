@@ -266,6 +266,19 @@ class Eval(WithModels):
         same = self.json("eval", "ppl", self.w8, "--text", "-", "--ctx", "128", stdin=TEXT.encode())
         self.assertEqual(same["nll"], r["nll"])
 
+    def test_windows_and_beginnings(self):
+        args = ["eval", "ppl", self.w8, "--text", self.text, "--ctx", "128"]
+        n = len(self.json("tokenize", self.w8, "-f", self.text)["ids"])
+        for bos, scored in (("auto", n - -(-n // 128)), ("once", n + 1 - -(-(n + 1) // 128)), ("window", n)):
+            r = self.json(*args, "--bos", bos)
+            self.assertEqual((r["tokens"], r["ctx"]), (scored, 128), bos)
+            self.assertEqual(r["bos"], "none" if bos == "auto" else bos)
+        r = self.json(*args, "--whole-windows")
+        self.assertEqual((r["windows"], r["tokens"]), (n // 128, n // 128 * 127))
+        out, _ = self.run_it(*args, "--bos", "window", "--whole-windows")
+        self.assertIn("nats per byte", out)
+        self.assertIn("beginning-of-text token: window", out)
+
     def test_stream_has_buckets(self):
         r = self.json("eval", "ppl", self.w8, "--text", self.text, "--stream", "--window", "64", "--bucket", "100")
         self.assertGreater(len(r["buckets"]), 2)

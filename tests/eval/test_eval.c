@@ -164,6 +164,61 @@ static void buckets_cover_the_text_and_add_up(void **state)
     tear_down(&f);
 }
 
+/* The BOS stands where it is said to: each way against its own tokens, scored here one window after the other. */
+static double windows_nll(fixture *f, const int32_t *ids, size_t n, accllm_bos mode, size_t *scored)
+{
+    const int32_t bos = accllm_tokenizer_bos(accllm_model_tokenizer(f->m));
+    const size_t n_vocab = accllm_model_get_info(f->m)->n_vocab;
+    double nll = 0;
+    *scored = 0;
+    for (size_t at = 0, windows = 0; at < n; windows++) {
+        int32_t window[64];
+        size_t len = 0;
+        if (mode == ACCLLM_BOS_WINDOW || (mode == ACCLLM_BOS_ONCE && windows == 0)) window[len++] = bos;
+        while (len < 64 && at < n) window[len++] = ids[at++];
+        accllm_session *s;
+        accllm_session_params sp = f->sp;
+        const float *logits;
+        sp.max_logits = 64;
+        assert_int_equal(accllm_session_create(&s, f->m, &sp, &f->err), ACCLLM_OK);
+        assert_int_equal(accllm_session_eval(s, window, len, len, &logits, &f->err), ACCLLM_OK);
+        for (size_t i = 0; i + 1 < len; i++, ++*scored) {
+            double sum = 0;
+            for (size_t j = 0; j < n_vocab; j++) sum += exp((double)logits[i * n_vocab + j]);
+            nll += log(sum) - (double)logits[i * n_vocab + (size_t)window[i + 1]];
+        }
+        accllm_session_free(&s);
+    }
+    return nll;
+}
+
+static void beginnings_of_text(void **state)
+{
+    (void)state;
+    const size_t span[] = {64, 64, 64, 63};
+    for (int spm = 0; spm < 2; spm++) {
+        fixture f;
+        int32_t *ids;
+        size_t n, scored;
+        set_up(&f, spm ? TINY_SPM : TINY_BPE);
+        const accllm_tokenizer *tok = accllm_model_tokenizer(f.m);
+        assert_int_equal(accllm_tokenizer_adds_bos(tok), spm);
+        assert_int_equal(accllm_tokenize(tok, text, sizeof text - 1, 0, &ids, &n, &f.err), ACCLLM_OK);
+        for (int mode = ACCLLM_BOS_AUTO; mode <= ACCLLM_BOS_WINDOW; mode++) {
+            accllm_bos is = mode ? (accllm_bos)mode : spm ? ACCLLM_BOS_WINDOW : ACCLLM_BOS_NONE;
+            double nll = windows_nll(&f, ids, n, is, &scored);
+            f.p.bos = (accllm_bos)mode;
+            ppl(&f);
+            assert_int_equal(f.r.bos, is);
+            assert_int_equal(f.r.tokens, scored);
+            assert_int_equal(f.r.windows, (n + (is == ACCLLM_BOS_ONCE) + span[is] - 1) / span[is]);
+            assert_true(fabs(f.r.nll - nll / (double)scored) < 1e-5);
+        }
+        free(ids);
+        tear_down(&f);
+    }
+}
+
 static void divergence_of_models(void **state)
 {
     (void)state;
@@ -203,9 +258,8 @@ static void bad_requests_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_window_is_the_whole_text),
-        cmocka_unit_test(buckets_cover_the_text_and_add_up),
-        cmocka_unit_test(divergence_of_models),
+        cmocka_unit_test(one_window_is_the_whole_text), cmocka_unit_test(buckets_cover_the_text_and_add_up),
+        cmocka_unit_test(beginnings_of_text),           cmocka_unit_test(divergence_of_models),
         cmocka_unit_test(bad_requests_are_refused),
     };
     return cmocka_run_group_tests_name("eval", tests, NULL, NULL);

@@ -85,6 +85,36 @@ static void a_stream_is_one_window(void **state)
     for (uint32_t i = 0; i < N; i++) assert_int_equal(behind[i], (int)i + 1);
 }
 
+/* 103 tokens in windows of 10: 3 are left over; with a stride of 4 after the first window, 1. */
+static void only_whole_windows(void **state)
+{
+    (void)state;
+    int32_t ids[N];
+    for (uint32_t i = 0; i < N; i++) ids[i] = (int32_t)i;
+    const struct {
+        uint32_t ctx, stride;
+        int32_t bos;
+        size_t scored, windows;
+    } cases[] = {{10, 0, -1, 90, 10}, {11, 0, 7, 100, 10}, {10, 4, -1, 101, 24}, {103, 0, -1, 102, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        acc_walk w;
+        acc_walk_step s;
+        accllm_ppl_params p = params(cases[i].ctx, cases[i].stride);
+        p.whole_windows = true;
+        assert_int_equal(acc_walk_init(&w, ids, N, cases[i].bos, &p, 16, NULL), ACCLLM_OK);
+        size_t scored = 0, windows = 0;
+        while (acc_walk_next(&w, &s)) {
+            scored += s.n_rows;
+            windows += s.reset;
+        }
+        assert_int_equal(scored, cases[i].scored);
+        assert_int_equal(windows, cases[i].windows);
+        acc_walk_free(&w);
+        p.ctx = 105;
+        assert_int_equal(acc_walk_init(&w, ids, N, cases[i].bos, &p, 16, NULL), ACCLLM_E_ARG);
+    }
+}
+
 static void senseless_walks_are_refused(void **state)
 {
     (void)state;
@@ -113,9 +143,9 @@ static void log_of_a_sum(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(back_to_back_windows),   cmocka_unit_test(overlapping_windows),
-        cmocka_unit_test(a_stream_is_one_window), cmocka_unit_test(senseless_walks_are_refused),
-        cmocka_unit_test(log_of_a_sum),
+        cmocka_unit_test(back_to_back_windows),        cmocka_unit_test(overlapping_windows),
+        cmocka_unit_test(a_stream_is_one_window),      cmocka_unit_test(only_whole_windows),
+        cmocka_unit_test(senseless_walks_are_refused), cmocka_unit_test(log_of_a_sum),
     };
     return cmocka_run_group_tests_name("walk", tests, NULL, NULL);
 }
