@@ -19,6 +19,10 @@ static int check_usage(const cli_options *o)
         cli_error("compress: needs the source and the file to write; see accllm compress --help");
         return CLI_USAGE;
     }
+    if (o->n_positional > 2) {
+        cli_error("compress: unexpected argument %s", o->positional[2]);
+        return CLI_USAGE;
+    }
     if (o->group != 0 && o->group != 32 && o->group != 64 && o->group != 128) {
         cli_error("--group %d: must be 32, 64 or 128", (int)o->group);
         return CLI_USAGE;

@@ -35,6 +35,20 @@ const cli_command cli_commands[] = {
      "Prints the mean Kullback-Leibler divergence KL(MODEL2 || MODEL) in nats per token and how often the likeliest\n"
      "token is the same. The reference sees each window whole.",
      "accllm eval kl small.gguf --ref SmolLM2-135M-Instruct.Q4_1.gguf --text wiki.test.raw"},
+    {"eval tasks", CLI_TASKS, cmd_eval_tasks, "MODEL --task FILE...", "measure accuracy on choices and last words",
+     "Items are lines of JSON, worded and scored as lm-evaluation-harness does (zero-shot, by likelihood):\n"
+     "  choice     {\"query\",\"choices\",\"gold\"}: which choice continues the query?\n"
+     "  question   the same with \"Answer:\" behind the query (PIQA, ARC; auto: it begins with \"Question:\")\n"
+     "  hellaswag  {\"activity_label\",\"ctx_a\",\"ctx_b\",\"endings\",\"label\"}, or a text of six lines a task: "
+     "context,\n"
+     "             number of the right ending, four endings\n"
+     "  schema     {\"context_options\",\"continuation\",\"gold\"}: which context fits? (WinoGrande)\n"
+     "  word       {\"context\",\"continuation\"}: would the model itself write the last word? (LAMBADA)\n"
+     "Accuracy counts the largest log-likelihood; \"by length\" the largest per character of the choice (acc_norm).\n"
+     "Behind +- stands the standard error.",
+     "accllm eval tasks small.gguf --task piqa.jsonl arc_easy.jsonl\n"
+     "accllm eval tasks small.gguf --task lambada.jsonl --limit 500 --json\n"
+     "bzcat hellaswag_val_full.txt.bz2 | accllm eval tasks small.gguf --task -"},
     {"bench", CLI_BENCH, cmd_bench, "(MODEL | --shape NAME)", "measure speed and memory traffic",
      "Speed is compared with what plain reads of memory reach in the same run.",
      "accllm bench small.gguf\n"
@@ -50,7 +64,6 @@ const cli_command cli_commands[] = {
      "accllm export small.gguf plain.gguf --type f32"},
     {"serve", 0, NULL, NULL, NULL, NULL, NULL},
     {"sim", 0, NULL, NULL, NULL, NULL, NULL},
-    {"eval tasks", 0, NULL, NULL, NULL, NULL, NULL},
     {"eval ladder", 0, NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -19,13 +19,16 @@ enum {
     CLI_INSPECT = 1 << 6,
     CLI_TOKENIZE = 1 << 7,
     CLI_EXPORT = 1 << 8,
-    CLI_ALL = (1 << 9) - 1,
-    CLI_EVAL = CLI_PPL | CLI_KL,
+    CLI_TASKS = 1 << 9,
+    CLI_LADDER = 1 << 10,
+    CLI_ALL = (1 << 11) - 1,
+    CLI_WINDOWS = CLI_PPL | CLI_KL | CLI_LADDER, /* over windows of a text */
+    CLI_EVAL = CLI_WINDOWS | CLI_TASKS,
     CLI_GENERATE = CLI_RUN | CLI_CHAT,
     CLI_ENGINE = CLI_GENERATE | CLI_EVAL | CLI_BENCH, /* commands that compute with a model */
 };
 
-enum { CLI_MAX_STOPS = 16, CLI_MAX_POSITIONAL = 2 };
+enum { CLI_MAX_STOPS = 16, CLI_MAX_POSITIONAL = 16 };
 
 typedef struct cli_texts {
     const char *item[CLI_MAX_STOPS];
@@ -53,8 +56,9 @@ typedef struct cli_options {
     int64_t group, calib_tokens, page;
     bool resume;
     /* eval, bench, inspect, export */
-    const char *text, *ref, *shape, *type, *bos_at;
-    int64_t ctx, stride, max_tokens, bucket;
+    const char *text, *ref, *shape, *type, *bos_at, *details;
+    cli_texts task;
+    int64_t ctx, stride, max_tokens, bucket, limit;
     int64_t n_prompt, n_gen, depth, reps, batch;
     bool stream, whole_windows, verify;
     const char *positional[CLI_MAX_POSITIONAL];

@@ -65,6 +65,48 @@ ACCLLM_API accllm_status accllm_eval_kl(accllm_model *m, accllm_model *ref, cons
                                         const accllm_session_params *ref_sp, const char *text, size_t len,
                                         const accllm_ppl_params *p, accllm_kl_result *r, accllm_error *err);
 
+/* One item of a task as it was scored. */
+typedef struct accllm_task_item {
+    uint64_t line; /* of the file */
+    uint32_t n_choices, gold;
+    const double *logprob;      /* [n_choices]: of the continuations' tokens together, nats */
+    bool correct, correct_norm; /* the choice of the largest logprob, of the largest logprob per character */
+} accllm_task_item;
+
+typedef struct accllm_tasks_params {
+    size_t struct_size;
+    /* NULL or "auto": by the fields of the first item. One item a line of JSON:
+     *   "choice"     {"query","choices","gold"}: query + " " + choice
+     *   "question"   the same, query + "\nAnswer:" + " " + choice (auto: the query begins with "Question:")
+     *   "hellaswag"  {"activity_label","ctx_a","ctx_b" (or "ctx"),"endings","label"}, or six lines of text a task:
+     *                context, number of the right ending, four endings; cleaned as lm-evaluation-harness does
+     *   "schema"     {"context_options","continuation","gold"}: option + " " + continuation
+     *   "word"       {"context","continuation"} or {"text"}: is each of the continuation's tokens the likeliest? */
+    const char *type;
+    uint64_t limit; /* the first items only; 0: all */
+    void (*progress)(void *user, double fraction, double accuracy_so_far, double seconds_left);
+    void (*item)(void *user, const accllm_task_item *it); /* after each item; may be NULL */
+    void *user;
+} accllm_tasks_params;
+
+typedef struct accllm_tasks_result {
+    char type[16];
+    double accuracy, accuracy_stderr;
+    double accuracy_norm, accuracy_norm_stderr; /* by characters of the choice; < 0: not of this type */
+    double perplexity;                          /* "word": exp(mean over items of -logprob); else < 0 */
+    uint64_t n, tokens;                         /* items; scored tokens */
+    uint64_t truncated; /* items that lost their beginning, with full attention: longer than the context */
+    double seconds;
+} accllm_tasks_result;
+
+ACCLLM_API void accllm_tasks_params_init(accllm_tasks_params *p);
+/* text: the file's len bytes. Context and continuation are cut into tokens as one text, blanks at the context's end
+ * counted as the continuation's; a BOS stands first if the tokenizer adds one. The whole file is checked before the
+ * first item is computed. E_FORMAT: a bad item, with its line. */
+ACCLLM_API accllm_status accllm_eval_tasks(accllm_model *m, const accllm_session_params *sp, const char *text,
+                                           size_t len, const accllm_tasks_params *p, accllm_tasks_result *r,
+                                           accllm_error *err);
+
 typedef struct accllm_bench_params {
     size_t struct_size;
     uint32_t n_prompt, n_gen; /* 512, 128 */

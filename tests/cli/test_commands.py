@@ -308,6 +308,74 @@ class Eval(WithModels):
         self.assertIn("accllm: ", err)
 
 
+class Tasks(WithModels):
+    ITEMS = [{"query": "Question: Where do ships go?\n", "choices": ["to the sea", "up", "home"], "gold": 0},
+             {"query": "Question: What burns?\n", "choices": ["the lamp", "the sea"], "gold": 1},
+             {"query": "Question: Why?\n", "choices": ["because", "no"], "gold": 0}]
+    KEYS = {"file", "type", "n", "accuracy", "accuracy_stderr", "accuracy_norm", "accuracy_norm_stderr", "perplexity",
+            "tokens", "truncated", "seconds"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.choices, cls.words, cls.swag = cls.path("c.jsonl"), cls.path("w.jsonl"), cls.path("swag.txt")
+        with open(cls.choices, "w", encoding="utf-8") as f:
+            f.writelines(json.dumps(i) + "\n" for i in cls.ITEMS)
+        with open(cls.words, "w", encoding="utf-8") as f:
+            f.write(json.dumps({"context": "He cut the rope with his", "continuation": "knife"}))
+        with open(cls.swag, "w", encoding="utf-8") as f:
+            f.write("Roof: A man sits. he\n2\nruns.\nfalls.\nsits.\nstands.\n")
+
+    def test_several_files(self):
+        files = [self.choices, self.words, self.swag]
+        for model in (self.src, self.w8):
+            r = self.json("eval", "tasks", model, "--task", *files)
+            self.assertEqual(r["n"], 5)
+            self.assertEqual([(t["file"], t["type"], t["n"]) for t in r["tasks"]],
+                             list(zip(files, ["question", "word", "hellaswag"], [3, 1, 1])))
+            for t in r["tasks"]:
+                self.assertEqual(set(t), self.KEYS)
+            self.assertAlmostEqual(r["accuracy"], sum(t["accuracy"] for t in r["tasks"]) / 3)
+            self.assertIsNone(r["tasks"][0]["perplexity"])
+            self.assertIsNone(r["tasks"][1]["accuracy_norm"])
+            self.assertGreater(r["tasks"][1]["perplexity"], 1)
+
+    def test_details_hold_what_the_figures_come_from(self):
+        details = self.path("details.jsonl")
+        args = ["eval", "tasks", "-m", self.w8, "--task", self.choices, "--details", details]
+        r = self.json(*args)["tasks"][0]
+        lines = [json.loads(line) for line in open(details, encoding="utf-8")]
+        self.assertEqual([(d["line"], d["gold"]) for d in lines], [(1, 0), (2, 1), (3, 0)])
+        right = [d["logprob"].index(max(d["logprob"])) == d["gold"] for d in lines]
+        self.assertEqual([d["correct"] for d in lines], right)
+        self.assertAlmostEqual(r["accuracy"], sum(right) / 3)
+        per = [[x / len(c) for x, c in zip(d["logprob"], i["choices"])] for d, i in zip(lines, self.ITEMS)]
+        norm = [p.index(max(p)) == d["gold"] for p, d in zip(per, lines)]
+        self.assertAlmostEqual(r["accuracy_norm"], sum(norm) / 3)
+        self.assertEqual(self.json(*args, "-t", "1", "--limit", "2")["n"], 2)
+        again = [json.loads(line) for line in open(details, encoding="utf-8")]
+        self.assertEqual(again, lines[:2])  # the contract: the same bits
+
+    def test_table_and_standard_input(self):
+        out, err = self.run_it("eval", "tasks", self.w8, "--task", "-", stdin=open(self.words, "rb").read())
+        self.assertRegex(out, r"(?m)^-\s+word\s+1\s")
+        self.assertIn("100%", err)
+
+    def test_failures(self):
+        bad = self.path("bad.jsonl")
+        for text, says in (('{"query": "q"}\n', "line 1: no known form"), ("", "no items"), ("BZh9", "compressed"),
+                           (open(self.choices).read() + "{", "bad.jsonl: line 4, column"), ("\0", "zero byte")):
+            with open(bad, "w", encoding="utf-8") as f:
+                f.write(text)
+            self.fails(1, "eval", "tasks", self.w8, "--task", bad, says=says)
+        self.fails(1, "eval", "tasks", self.w8, "--task", self.choices, "--type", "schema", says="context_options")
+        self.fails(1, "eval", "tasks", self.w8, "--task", self.path("absent"), says="absent: No such file")
+        self.fails(1, "eval", "tasks", self.w8, "--task", self.choices, "--details", self.path("no/such"), says="no/such")
+        if os.path.exists("/dev/full"):
+            self.fails(1, "eval", "tasks", self.w8, "--task", self.choices, "--details", "/dev/full",
+                       says="No space left")
+
+
 class Bench(WithModels):
     KEYS = {"decode_tok_s", "decode_tok_s_min", "decode_tok_s_max", "prefill_tok_s", "weight_bytes_per_token",
             "lm_head_bytes", "kv_bytes_per_token", "decode_gb_s", "stream_gb_s", "roofline_ratio", "threads", "isa",

@@ -4,7 +4,7 @@ import unittest
 import common
 from common import Case
 
-COMMANDS = ["compress", "run", "chat", "eval ppl", "eval kl", "bench", "inspect", "tokenize", "export"]
+COMMANDS = ["compress", "run", "chat", "eval ppl", "eval kl", "eval tasks", "bench", "inspect", "tokenize", "export"]
 
 
 class Help(Case):
@@ -34,6 +34,7 @@ class Help(Case):
         out, _ = self.run_it("eval", "--help")
         self.assertIn("accllm eval ppl", out)
         self.assertIn("accllm eval kl", out)
+        self.assertIn("accllm eval tasks", out)
 
     def test_version(self):
         out, _ = self.run_it("--version")
@@ -48,7 +49,7 @@ class BadUsage(Case):
             (["rum"], "did you mean run?"),
             (["nonsense"], "unknown command nonsense"),
             (["--frob"], "unknown option --frob"),
-            (["eval"], "needs ppl or kl"),
+            (["eval"], "needs ppl, kl or tasks"),
             (["eval", "pp"], "did you mean eval ppl?"),
             (["help", "rum"], "did you mean run?"),
             (["run", "--tmep", "1"], "did you mean --temp?"),
@@ -69,6 +70,11 @@ class BadUsage(Case):
             (["export", "a"], "needs the file to write"),
             (["eval", "ppl", "m"], "needs --text FILE"),
             (["eval", "kl", "m", "--text", "t"], "needs --ref MODEL2"),
+            (["eval", "tasks"], "needs a model file"),
+            (["eval", "tasks", "m"], "needs --task FILE"),
+            (["eval", "tasks", "m", "--task", "f", "--type", "essay"], "must be one of auto|choice"),
+            (["eval", "tasks", "m", "--task", "f", "--limit", "0"], "must be 1 to"),
+            (["compress", "a", "b", "c"], "unexpected argument c"),
             (["bench"], "needs a model file"),
             (["bench", "m", "--shape", "llama2-7b"], "not both"),
             (["bench", "m", "--weights", "w4"], "go with --shape"),
@@ -104,7 +110,7 @@ class BadUsage(Case):
             self.fails(2, "run", "m", "-p", "a", *args, says="mmx", env=env)
 
     def test_what_belongs_to_later_versions(self):
-        for args in (["serve", "m"], ["sim"], ["eval", "tasks", "m"], ["eval", "ladder", "m"], ["help", "serve"],
+        for args in (["serve", "m"], ["sim"], ["eval", "ladder", "m"], ["help", "serve"],
                      ["run", "m", "--grammar", "g"], ["run", "m", "--backend", "rtl"],
                      ["eval", "ppl", "m", "--backend", "device"], ["compress", "a", "b", "--recover", "full"],
                      ["compress", "a", "b", "--target-bpw", "2"], ["compress", "a", "b", "--target-size", "9"],
