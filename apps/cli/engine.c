@@ -58,6 +58,10 @@ int cli_open_model(accllm_model **m, accllm_runtime *rt, const cli_options *o, c
 int cli_engine_open(cli_engine *e, const cli_options *o, const char *path)
 {
     *e = (cli_engine){0};
+    if (o->context && !o->full_attention) {
+        cli_error("--ctx: goes with --full-attention; --window sets how many tokens are kept otherwise");
+        return CLI_USAGE;
+    }
     int rc = cli_runtime_open(o, &e->rt);
     if (rc != CLI_OK) return rc;
     rc = cli_open_model(&e->model, e->rt, o, path);
@@ -82,6 +86,7 @@ void cli_session_params(const cli_options *o, accllm_session_params *p)
     if (o->sinks >= 0) p->sinks = (uint32_t)o->sinks;
     p->window = (uint32_t)o->window;
     p->full_attention = o->full_attention;
+    p->n_ctx = (uint32_t)o->context;
     p->kv_bits = (uint32_t)o->kv;
     p->chunk = (uint32_t)o->chunk;
     p->force = o->force;

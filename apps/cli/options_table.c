@@ -27,7 +27,7 @@ const cli_option cli_option_table[] = {
      "the text is a user's message for the model's chat template; all of it is plain text"},
     {"system", 0, TEXT("TEXT", system), CLI_GENERATE, "system message of the chat"},
     {"pin-system", 0, FLAG(pin_system), CLI_GENERATE, "keep the whole system message for ever (as sinks)"},
-    {"seed", 's', INT("S", seed, 0, I64), CLI_GENERATE, "seed of the random generator (from the clock)"},
+    {"seed", 's', INT("S", seed, 0, I64), CLI_GENERATE, "seed of the random generator (a random one)"},
     {"temp", 0, REAL("T", temperature, 0, 1e6), CLI_GENERATE, "temperature; 0: always the likeliest token (0.7)"},
     {"top-k", 0, INT("K", top_k, 0, U32), CLI_GENERATE, "keep the K likeliest tokens; 0: all (0)"},
     {"top-p", 0, REAL("P", top_p, 0, 1), CLI_GENERATE, "keep the likeliest tokens up to mass P (0.95)"},
@@ -96,10 +96,12 @@ const cli_option cli_option_table[] = {
     /* attention and cache */
     {"sinks", 0, INT("S", sinks, 0, U32 - 1), SESSION, "first tokens that are kept for ever (4)"},
     {"window", 0, INT("W", window, 1, U32), SESSION, "last tokens that are kept (2048, at most the trained context)"},
-    {"full-attention", 0, FLAG(full_attention), SESSION, "no window: keep all, up to the trained context"},
+    {"full-attention", 0, FLAG(full_attention), SESSION, "no window: keep all tokens, up to --ctx"},
+    {"ctx", 0, INT("N", context, 1, U32), CLI_GENERATE,
+     "with --full-attention: tokens that the cache has room for; a full one ends the text (the trained context)"},
     {"kv", 0, CHOICE("BITS", kv, "4|8", NULL), SESSION, "bits of the key/value cache: 4, 8 (by the file)"},
     {"chunk", 0, INT("N", chunk, 1, U32), SESSION, "prompt tokens computed together (128)"},
-    {"force", 0, FLAG(force), SESSION, "allow sinks + window above the trained context"},
+    {"force", 0, FLAG(force), SESSION, "allow sinks + window, or --ctx, above the trained context"},
 
     /* everywhere */
     {"threads", 't', INT("N", threads, 1, 1024), CLI_ENGINE | CLI_COMPRESS | CLI_EXPORT,

@@ -248,6 +248,17 @@ class Run(WithModels):
         r = self.json("run", self.w8, "-p", TEXT[:100], "-n", "2000", "--full-attention", "--ignore-eos")
         self.assertEqual(r["finish_reason"], "length")
         self.assertLess(len(r["ids"]), 2000)
+        for model in (self.w8, self.src):
+            args = ["run", model, "-p", "hello", "--full-attention", "--ignore-eos", "--seed", "1"]
+            r = self.json(*args, "--ctx", "40", "-n", "60")
+            self.assertEqual(r["finish_reason"], "length")
+            self.assertEqual(r["prompt_tokens"] + len(r["ids"]), 41)  # the last one is drawn, not computed
+            more = self.json(*args, "--ctx", "80", "-n", "60")
+            self.assertEqual(more["ids"][:len(r["ids"])], r["ids"])
+            self.assertGreater(more["session_bytes"], r["session_bytes"])
+            _, err = self.run_it(*args, "--ctx", "4000", expect=2)
+            self.assertIn("exceed the trained context", err)
+            self.json(*args, "--ctx", "4000", "--force", "-n", "2")
 
     def test_float_and_contract(self):
         self.json("run", self.w8, "-p", "a", "-n", "2", "--numerics", "float")

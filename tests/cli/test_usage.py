@@ -65,6 +65,7 @@ class BadUsage(Case):
             (["run", "m", "-m", "n", "-p", "a"], "unexpected argument m"),
             (["run", "m", "-p", "a", "--pin-system"], "--pin-system needs --chat"),
             (["run", "m", "-p", "a", "--system", "s"], "--system needs --chat"),
+            (["run", "m", "-p", "a", "--ctx", "64"], "--ctx: goes with --full-attention"),
             (["tokenize", "a", "b", "c"], "unexpected argument c"),
             (["compress", "a"], "needs the source and the file to write"),
             (["export", "a"], "needs the file to write"),
