@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "accllm/accllm.h"
 #include "commands.h"
@@ -10,10 +9,7 @@
 #include "input.h"
 #include "progress.h"
 #include "report.h"
-
-enum { DEFAULT_CTX = 2048 };
-
-static const char *const bos_names[] = {"auto", "none", "once", "window"}; /* by accllm_bos */
+#include "windows.h"
 
 static void show_progress(void *user, double fraction, double so_far, double seconds_left)
 {
@@ -24,16 +20,7 @@ static void show_progress(void *user, double fraction, double so_far, double sec
 
 static void set_params(const cli_options *o, const accllm_model_info *info, const char *figure, accllm_ppl_params *p)
 {
-    accllm_ppl_params_init(p);
-    uint32_t usual = info->n_ctx_train > 1 && info->n_ctx_train < DEFAULT_CTX ? info->n_ctx_train : DEFAULT_CTX;
-    p->ctx = o->ctx ? (uint32_t)o->ctx : usual;
-    p->stride = (uint32_t)o->stride;
-    p->stream = o->stream;
-    p->max_tokens = (uint64_t)o->max_tokens;
-    p->whole_windows = o->whole_windows;
-    for (unsigned i = 0; o->bos_at && i < sizeof bos_names / sizeof *bos_names; i++)
-        if (strcmp(o->bos_at, bos_names[i]) == 0) p->bos = (accllm_bos)i;
-    if (o->bucket) p->bucket = (uint32_t)o->bucket;
+    cli_window_params(o, info, p);
     p->progress = show_progress;
     p->user = (void *)(uintptr_t)figure;
 }
@@ -70,7 +57,7 @@ static int report_ppl(const cli_options *o, const accllm_model_info *info, const
         cli_json_u64(out, "tokens", r->tokens);
         cli_json_u64(out, "windows", r->windows);
         (void)json_object_set_new(out, "ctx", p->stream ? json_null() : json_integer(p->ctx));
-        (void)json_object_set_new(out, "bos", json_string(bos_names[r->bos]));
+        (void)json_object_set_new(out, "bos", json_string(cli_bos_name(r->bos)));
         cli_json_real(out, "bits_per_weight", info->bits_per_weight);
         cli_json_real(out, "seconds", r->seconds);
         cli_json_u64(out, "peak_rss_bytes", accllm_peak_rss_bytes());
@@ -86,8 +73,8 @@ static int report_ppl(const cli_options *o, const accllm_model_info *info, const
         (void)printf("one stream");
     else
         (void)printf("%" PRIu64 " windows of %" PRIu32 " tokens", r->windows, p->ctx);
-    (void)printf(", beginning-of-text token: %s; %" PRIu64 " tokens scored in %.1f s\n", bos_names[r->bos], r->tokens,
-                 r->seconds);
+    (void)printf(", beginning-of-text token: %s; %" PRIu64 " tokens scored in %.1f s\n", cli_bos_name(r->bos),
+                 r->tokens, r->seconds);
     return cli_finish_output();
 }
 

@@ -49,6 +49,21 @@ const cli_command cli_commands[] = {
      "accllm eval tasks small.gguf --task piqa.jsonl arc_easy.jsonl\n"
      "accllm eval tasks small.gguf --task lambada.jsonl --limit 500 --json\n"
      "bzcat hellaswag_val_full.txt.bz2 | accllm eval tasks small.gguf --task -"},
+    {"eval ladder", CLI_LADDER, cmd_eval_ladder, "MODEL --ref SRC --text FILE",
+     "measure what each step of compression costs",
+     "Perplexity over the same windows of a text, one change more at every rung:\n"
+     "  FP     SRC's weights in the float reference, full attention\n"
+     "  +Λ     the same, attention to sinks and a window\n"
+     "  +KV4   SRC's weights rounded to 8 bits, in the float reference; keys and values pass through the codes of the\n"
+     "         cache (simulated). The rounding is part of this rung\n"
+     "  +A8    the same 8-bit weights in the quantised engine: 8-bit activations, integer attention\n"
+     "  +2:4   the same, with 0 where MODEL drops weights. The weights that stay are SRC's, not what the compressor "
+     "made\n"
+     "         of them: what dropping costs when nothing makes up for it. Left out if MODEL is dense\n"
+     "  +W2    MODEL as it runs (+W4, +W8: by its format)\n"
+     "\"to FP\" is the perplexity over FP's, \"step\" over the rung's before.",
+     "accllm eval ladder small.gguf --ref SmolLM2-135M-Instruct.Q4_1.gguf --text wiki.test.raw --max-tokens 20000\n"
+     "accllm eval ladder small.gguf --ref model.gguf --w8 model-w8.gguf --text wiki.test.raw --window 512"},
     {"bench", CLI_BENCH, cmd_bench, "(MODEL | --shape NAME)", "measure speed and memory traffic",
      "Speed is compared with what plain reads of memory reach in the same run.",
      "accllm bench small.gguf\n"
@@ -64,7 +79,6 @@ const cli_command cli_commands[] = {
      "accllm export small.gguf plain.gguf --type f32"},
     {"serve", 0, NULL, NULL, NULL, NULL, NULL},
     {"sim", 0, NULL, NULL, NULL, NULL, NULL},
-    {"eval ladder", 0, NULL, NULL, NULL, NULL, NULL},
 };
 
 const size_t cli_command_count = sizeof cli_commands / sizeof *cli_commands;

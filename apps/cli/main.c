@@ -21,7 +21,7 @@ static const cli_command *find_command(int argc, char **argv, int *words)
     *words = 1;
     if (strcmp(name, "eval") == 0) {
         if (argc < 2 || argv[1][0] == '-') {
-            cli_error("eval: needs ppl, kl or tasks, as in accllm eval ppl MODEL --text FILE");
+            cli_error("eval: needs ppl, kl, tasks or ladder, as in accllm eval ppl MODEL --text FILE");
             return NULL;
         }
         (void)snprintf(two, sizeof two, "eval %s", argv[1]);
@@ -46,7 +46,7 @@ static int help(int argc, char **argv)
     }
     int words;
     if (strcmp(argv[0], "eval") == 0 && (argc == 1 || argv[1][0] == '-')) {
-        static const char *const which[] = {"eval ppl", "eval kl", "eval tasks"};
+        static const char *const which[] = {"eval ppl", "eval kl", "eval tasks", "eval ladder"};
         for (size_t i = 0; i < sizeof which / sizeof *which; i++) {
             if (i) (void)putchar('\n');
             cli_help_command(cli_command_find(which[i]));

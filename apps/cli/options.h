@@ -56,7 +56,7 @@ typedef struct cli_options {
     int64_t group, calib_tokens, page;
     bool resume;
     /* eval, bench, inspect, export */
-    const char *text, *ref, *shape, *type, *bos_at, *details;
+    const char *text, *ref, *shape, *type, *bos_at, *details, *w8;
     cli_texts task;
     int64_t ctx, stride, max_tokens, bucket, limit;
     int64_t n_prompt, n_gen, depth, reps, batch;

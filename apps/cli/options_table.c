@@ -65,6 +65,9 @@ const cli_option cli_option_table[] = {
     /* eval, bench, inspect, tokenize */
     {"text", 0, TEXT("FILE", text), CLI_WINDOWS, "the text to evaluate on (- is standard input)"},
     {"ref", 0, TEXT("MODEL", ref), CLI_KL, "the model to compare with"},
+    {"ref", 0, TEXT("SRC", ref), CLI_LADDER, "the checkpoint that MODEL was made of"},
+    {"w8", 0, TEXT("FILE", w8), CLI_LADDER,
+     "SRC compressed to 8-bit weights; made there if absent (a temporary file, made and removed)"},
     {"ctx", 0, INT("N", ctx, 2, U32), CLI_WINDOWS, "tokens evaluated together (2048, at most the trained context)"},
     {"stride", 0, INT("N", stride, 1, U32), CLI_WINDOWS, "tokens scored per window (ctx)"},
     {"stream", 0, FLAG(stream), CLI_PPL, "one endless pass over the text instead of windows"},
@@ -96,7 +99,7 @@ const cli_option cli_option_table[] = {
     /* attention and cache */
     {"sinks", 0, INT("S", sinks, 0, U32 - 1), SESSION, "first tokens that are kept for ever (4)"},
     {"window", 0, INT("W", window, 1, U32), SESSION, "last tokens that are kept (2048, at most the trained context)"},
-    {"full-attention", 0, FLAG(full_attention), SESSION, "no window: keep all tokens, up to --ctx"},
+    {"full-attention", 0, FLAG(full_attention), SESSION & ~CLI_LADDER, "no window: keep all tokens, up to --ctx"},
     {"ctx", 0, INT("N", context, 1, U32), CLI_GENERATE,
      "with --full-attention: tokens that the cache has room for; a full one ends the text (the trained context)"},
     {"kv", 0, CHOICE("BITS", kv, "4|8", NULL), SESSION, "bits of the key/value cache: 4, 8 (by the file)"},
@@ -108,7 +111,7 @@ const cli_option cli_option_table[] = {
      "threads (the machine's cores)"},
     {"isa", 0, TEXT("SET", isa), CLI_ENGINE | CLI_COMPRESS | CLI_EXPORT,
      "instruction set: auto, scalar, avx2, avx512, neon (ACCLLM_ISA, else auto)"},
-    {"numerics", 0, CHOICE("WHICH", numerics, "contract|float", NULL), CLI_ENGINE,
+    {"numerics", 0, CHOICE("WHICH", numerics, "contract|float", NULL), CLI_ENGINE & ~CLI_LADDER,
      "contract: the bit-exact engine; float: the float reference (by the file)"},
     {"backend", 0, "WHERE", CLI_CHOICE, FIELD(backend), 0, 0, "cpu", "device|rtl", true, CLI_RUN | CLI_EVAL, NULL},
     {"no-mmap", 0, FLAG(no_mmap), CLI_ENGINE | CLI_COMPRESS, "read the file into memory instead of mapping it"},

@@ -107,6 +107,48 @@ ACCLLM_API accllm_status accllm_eval_tasks(accllm_model *m, const accllm_session
                                            size_t len, const accllm_tasks_params *p, accllm_tasks_result *r,
                                            accllm_error *err);
 
+typedef struct accllm_rung {
+    char name[16];  /* "FP", "+Λ", "+KV4", "+A8", "+2:4", "+W2" (the last by the model's format) */
+    char what[128]; /* one line: what this rung computes */
+    double ppl, nll, nats_per_byte;
+    double ratio, step; /* ppl over the first rung's, over the one's before */
+    uint64_t tokens;
+    double seconds;
+} accllm_rung;
+
+typedef struct accllm_ladder_params {
+    size_t struct_size;
+    accllm_ppl_params ppl;    /* the windows; progress is called for the ladder as a whole. No stream */
+    uint32_t sinks;           /* from the second rung on; UINT32_MAX: the model's default */
+    uint32_t window, kv_bits; /* 0: the model's defaults */
+    uint32_t chunk;
+    bool force, use_mmap;
+} accllm_ladder_params;
+
+typedef struct accllm_ladder_result {
+    accllm_rung rung[8];
+    size_t n;
+    uint32_t sinks, window, kv_bits; /* what the defaults came to */
+    accllm_bos bos;
+    uint64_t windows;
+} accllm_ladder_result;
+
+ACCLLM_API void accllm_ladder_params_init(accllm_ladder_params *p);
+/* The perplexity of one text from the float source to the packed model, one change more at every rung:
+ *   FP    ref_path's weights in the float reference, full attention, float cache
+ *   +Λ    the same with sinks and a window
+ *   +KV4  w8_path's weights, dequantised, in the float reference; keys and values pass through the cache's codes with
+ *         that file's key means: rounding the weights to 8 bits is part of this rung
+ *   +A8   w8_path in the quantised engine: 8-bit activations and queries, integer attention
+ *   +2:4  the same with zeros where the packed model drops weights. The weights that stay are the source's, not what
+ * the compressor made of them: what dropping costs when nothing makes up for it. Left out for dense formats +W2   the
+ * packed model as it runs model_path: an AccLLM file; ref_path: the checkpoint it was made of; w8_path: the same
+ * checkpoint compressed to W8. E_ARG: models of different shapes or tokenizers, a model without tokenizer, or no
+ * windows. On failure *r holds the rungs that were done. */
+ACCLLM_API accllm_status accllm_eval_ladder(accllm_runtime *rt, const char *model_path, const char *ref_path,
+                                            const char *w8_path, const char *text, size_t len,
+                                            const accllm_ladder_params *p, accllm_ladder_result *r, accllm_error *err);
+
 typedef struct accllm_bench_params {
     size_t struct_size;
     uint32_t n_prompt, n_gen; /* 512, 128 */

@@ -101,3 +101,10 @@ void acc_info_source(accllm_model_info *info, const acc_source *src)
     info->default_sinks = info->n_ctx_train > 4 ? 4 : 0;
     info->default_kv_bits = 32;
 }
+
+void acc_info_default_window(accllm_model_info *info)
+{
+    if (info->default_window) return;
+    uint32_t room = info->n_ctx_train > info->default_sinks ? info->n_ctx_train - info->default_sinks : 1;
+    info->default_window = room < 2048 ? room : 2048;
+}

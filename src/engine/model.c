@@ -83,14 +83,6 @@ static accllm_status open_model(accllm_model *m, const char *path, const accllm_
     return packed ? open_packed(m, path, p, err) : open_source(m, path, p, err);
 }
 
-/* File and random models alike: a window of 0 in the file means the rule of design section 8. */
-static void default_window(accllm_model_info *info)
-{
-    if (info->default_window) return;
-    uint32_t room = info->n_ctx_train > info->default_sinks ? info->n_ctx_train - info->default_sinks : 1;
-    info->default_window = room < 2048 ? room : 2048;
-}
-
 static accllm_status make_model(accllm_model **out, accllm_runtime *rt, accllm_error *err)
 {
     *out = acc_calloc(1, sizeof **out);
@@ -102,7 +94,7 @@ static accllm_status make_model(accllm_model **out, accllm_runtime *rt, accllm_e
 static accllm_status finish_model(accllm_model **out, accllm_model *m, accllm_status s)
 {
     if (s == ACCLLM_OK) {
-        default_window(&m->info);
+        acc_info_default_window(&m->info);
         *out = m;
     } else {
         accllm_model_free(&m);
@@ -123,6 +115,25 @@ accllm_status accllm_model_open(accllm_model **out, accllm_runtime *rt, const ch
     ACC_TRY(make_model(&m, rt, err));
     uint64_t mode = acc_fp_enter();
     accllm_status s = open_model(m, path, &params, err);
+    acc_fp_leave(mode);
+    return finish_model(out, m, s);
+}
+
+accllm_status acc_model_open_edited(accllm_model **out, accllm_runtime *rt, const char *path, acc_packed_edit *edit,
+                                    void *user, accllm_error *err)
+{
+    accllm_model *m;
+    *out = NULL;
+    ACC_TRY(make_model(&m, rt, err));
+    uint64_t mode = acc_fp_enter();
+    accllm_status s = acc_packed_open(&m->packed, path, true, false, err);
+    if (s == ACCLLM_OK) s = edit(user, m->packed, err);
+    if (s == ACCLLM_OK) {
+        acc_info_packed(&m->info, m->packed);
+        m->info.numerics = ACCLLM_NUMERICS_CONTRACT;
+        s = make_tokenizer(m, m->packed->file, err);
+    }
+    if (s == ACCLLM_OK) s = acc_model_prepare(m->packed, rt, err);
     acc_fp_leave(mode);
     return finish_model(out, m, s);
 }

@@ -387,6 +387,36 @@ class Tasks(WithModels):
                        says="No space left")
 
 
+class Ladder(WithModels):
+    def test_rungs_and_files(self):
+        w2s, w8, tmp = self.path("w2s.gguf"), self.path("made-w8.gguf"), self.path("tmp")
+        os.mkdir(tmp)
+        self.run_it("compress", self.src, w2s, "--weights", "w2s", "--method", "rtn", "--calib-tokens", "512")
+        args = ["eval", "ladder", w2s, "--ref", self.src, "--text", self.text, "--ctx", "128", "--max-tokens", "300"]
+        r = self.json(*args, "--window", "40", env={"TMPDIR": tmp})
+        self.assertEqual([row["name"] for row in r["rows"]], ["FP", "+Λ", "+KV4", "+A8", "+2:4", "+W2"])
+        for before, row in zip([r["rows"][0]] + r["rows"], r["rows"]):
+            self.assertAlmostEqual(row["ratio"], row["ppl"] / r["rows"][0]["ppl"])
+            self.assertAlmostEqual(row["step"], row["ppl"] / before["ppl"])
+        self.assertEqual((r["ctx"], r["window"], r["sinks"], r["bos"], r["windows"]), (128, 40, 4, "none", 3))
+        self.assertEqual(os.listdir(tmp), [])
+        same = self.json("eval", "ppl", w2s, "--text", self.text, "--ctx", "128", "--max-tokens", "300", "--window", "40")
+        self.assertEqual(same["ppl"], r["rows"][-1]["ppl"])
+        first = self.json(*args, "--w8", w8)
+        made = os.stat(w8).st_mtime_ns
+        out, err = self.run_it(*args, "--w8", w8)
+        self.assertEqual(os.stat(w8).st_mtime_ns, made)
+        self.assertIn(f"{first['rows'][-1]['ppl']:.4f}", out)
+        self.assertIn("attention loses nothing", err)
+
+    def test_failures(self):
+        args = ["--ref", self.src, "--text", self.text]
+        self.fails(1, "eval", "ladder", self.src, *args, says="is not compressed")
+        self.fails(1, "eval", "ladder", self.w8, "--ref", self.path("absent"), "--text", self.text, says="absent")
+        self.fails(1, "eval", "ladder", self.w8, *args, env={"TMPDIR": self.path("no")}, says="No such file")
+        self.fails(1, "eval", "ladder", self.w8, *args, "--w8", self.text, says="text.txt")
+
+
 class Bench(WithModels):
     KEYS = {"decode_tok_s", "decode_tok_s_min", "decode_tok_s_max", "prefill_tok_s", "weight_bytes_per_token",
             "lm_head_bytes", "kv_bytes_per_token", "decode_gb_s", "stream_gb_s", "roofline_ratio", "threads", "isa",

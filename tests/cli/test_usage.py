@@ -4,7 +4,7 @@ import unittest
 import common
 from common import Case
 
-COMMANDS = ["compress", "run", "chat", "eval ppl", "eval kl", "eval tasks", "bench", "inspect", "tokenize", "export"]
+COMMANDS = ["compress", "run", "chat", "eval ppl", "eval kl", "eval tasks", "eval ladder", "bench", "inspect", "tokenize", "export"]
 
 
 class Help(Case):
@@ -14,7 +14,7 @@ class Help(Case):
             self.assertEqual(err, "")
             for c in COMMANDS:
                 self.assertIn(c, out)
-            for later in ("serve", "sim", "ladder"):
+            for later in ("serve", "sim"):
                 self.assertNotIn(later, out)
 
     def test_every_command_explains_itself(self):
@@ -49,7 +49,7 @@ class BadUsage(Case):
             (["rum"], "did you mean run?"),
             (["nonsense"], "unknown command nonsense"),
             (["--frob"], "unknown option --frob"),
-            (["eval"], "needs ppl, kl or tasks"),
+            (["eval"], "needs ppl, kl, tasks or ladder"),
             (["eval", "pp"], "did you mean eval ppl?"),
             (["help", "rum"], "did you mean run?"),
             (["run", "--tmep", "1"], "did you mean --temp?"),
@@ -71,6 +71,9 @@ class BadUsage(Case):
             (["export", "a"], "needs the file to write"),
             (["eval", "ppl", "m"], "needs --text FILE"),
             (["eval", "kl", "m", "--text", "t"], "needs --ref MODEL2"),
+            (["eval", "ladder", "m", "--text", "t"], "needs --ref SRC"),
+            (["eval", "ladder", "m", "--ref", "s"], "needs --ref SRC and --text FILE"),
+            (["eval", "ladder", "m", "--full-attention"], "has no option --full-attention"),
             (["eval", "tasks"], "needs a model file"),
             (["eval", "tasks", "m"], "needs --task FILE"),
             (["eval", "tasks", "m", "--task", "f", "--type", "essay"], "must be one of auto|choice"),
@@ -111,7 +114,7 @@ class BadUsage(Case):
             self.fails(2, "run", "m", "-p", "a", *args, says="mmx", env=env)
 
     def test_what_belongs_to_later_versions(self):
-        for args in (["serve", "m"], ["sim"], ["eval", "ladder", "m"], ["help", "serve"],
+        for args in (["serve", "m"], ["sim"], ["help", "serve"],
                      ["run", "m", "--grammar", "g"], ["run", "m", "--backend", "rtl"],
                      ["eval", "ppl", "m", "--backend", "device"], ["compress", "a", "b", "--recover", "full"],
                      ["compress", "a", "b", "--target-bpw", "2"], ["compress", "a", "b", "--target-size", "9"],
