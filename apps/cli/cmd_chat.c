@@ -19,11 +19,6 @@ typedef struct chat {
     bool done;
 } chat;
 
-static double rate(uint64_t n, double seconds)
-{
-    return n > 0 && seconds > 0 ? (double)n / seconds : 0;
-}
-
 static void print_help(void)
 {
     (void)fputs("/help   this text\n"
@@ -40,8 +35,8 @@ static void print_stats(const chat *c)
     char cache[16], peak[16];
     (void)fprintf(stderr,
                   "%" PRIu64 " answers; prompts %" PRIu64 " tokens, %.1f/s; answers %" PRIu64 " tokens, %.1f/s\n",
-                  d->turns, d->prompt_tokens, rate(d->prompt_tokens, d->prefill_seconds), d->answer_tokens,
-                  rate(d->steps, d->decode_seconds));
+                  d->turns, d->prompt_tokens, cli_rate(d->prompt_tokens, d->prefill_seconds), d->answer_tokens,
+                  cli_rate(d->steps, d->decode_seconds));
     (void)fprintf(stderr,
                   "position %" PRIu64 "; sinks %" PRIu32 ", window %" PRIu32 ", cache %" PRIu32
                   " bits; session %s, peak memory %s; seed %" PRIu64 "\n",
@@ -134,8 +129,8 @@ static int print_json(chat *c)
     cli_json_u64(out, "seed", c->d.seed);
     cli_json_u64(out, "prompt_tokens", c->d.prompt_tokens);
     cli_json_u64(out, "generated_tokens", c->d.answer_tokens);
-    cli_json_real(out, "prefill_tok_s", rate(c->d.prompt_tokens, c->d.prefill_seconds));
-    cli_json_real(out, "decode_tok_s", rate(c->d.steps, c->d.decode_seconds));
+    cli_json_real(out, "prefill_tok_s", cli_rate(c->d.prompt_tokens, c->d.prefill_seconds));
+    cli_json_real(out, "decode_tok_s", cli_rate(c->d.steps, c->d.decode_seconds));
     cli_json_u64(out, "peak_rss_bytes", accllm_peak_rss_bytes());
     return cli_json_print(out);
 }

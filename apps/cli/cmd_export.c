@@ -1,5 +1,6 @@
 /* accllm export: a plain llama-architecture GGUF, for other engines. */
 #include "accllm/accllm.h"
+#include "clock.h"
 #include "commands.h"
 #include "engine.h"
 #include "report.h"

@@ -1,5 +1,4 @@
 /* accllm run: one prompt, one text. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +8,9 @@
 #include "generate.h"
 #include "input.h"
 #include "interrupt.h"
+#include "output.h"
 #include "prompt.h"
 #include "report.h"
-
-enum { DEFAULT_CHUNK = 128 };
 
 typedef struct run_state {
     const cli_options *o;
@@ -52,27 +50,6 @@ static int make_prompt(run_state *s)
     return cli_prompt_chat(&s->engine, messages, n, true, &s->ids, &s->n_ids);
 }
 
-static int open_output(FILE **f, const char *path)
-{
-    if (!path) return CLI_OK;
-    *f = fopen(path, "wbe");
-    if (*f) return CLI_OK;
-    cli_error("%s: %s", path, strerror(errno));
-    return CLI_FAILED;
-}
-
-static int close_output(FILE **f, const char *path)
-{
-    if (!*f) return CLI_OK;
-    bool bad = ferror(*f) != 0;
-    errno = 0;
-    bad |= fclose(*f) != 0;
-    *f = NULL;
-    if (!bad) return CLI_OK;
-    cli_error("%s: %s", path, errno ? strerror(errno) : "could not be written");
-    return CLI_FAILED;
-}
-
 static int open_session(run_state *s)
 {
     const cli_options *o = s->o;
@@ -83,7 +60,7 @@ static int open_session(run_state *s)
         int rc = cli_pin_system(&s->engine, o, o->system, &sp);
         if (rc != CLI_OK) return rc;
     }
-    s->g.chunk = sp.chunk ? sp.chunk : DEFAULT_CHUNK;
+    s->g.chunk = sp.chunk;
     sp.max_logits = cli_generation_rows(&s->g);
     sp.trace = o->json || o->trace;
     if (accllm_session_create(&s->session, s->engine.model, &sp, &err) != ACCLLM_OK) return cli_fail_usage(&err);
@@ -100,15 +77,10 @@ static int prepare(run_state *s)
     if (rc == CLI_OK) rc = cli_engine_open(&s->engine, o, s->path);
     if (rc == CLI_OK) rc = cli_need_tokenizer(&s->engine, s->path);
     if (rc == CLI_OK) rc = make_prompt(s);
-    if (rc == CLI_OK) rc = open_output(&s->g.logits, o->logits);
-    if (rc == CLI_OK) rc = open_output(&s->g.trace, o->trace);
+    if (rc == CLI_OK) rc = cli_output_open(&s->g.logits, o->logits);
+    if (rc == CLI_OK) rc = cli_output_open(&s->g.trace, o->trace);
     if (rc == CLI_OK) rc = open_session(s);
     return rc;
-}
-
-static double rate(uint64_t n, double seconds)
-{
-    return n > 0 && seconds > 0 ? (double)n / seconds : 0;
 }
 
 static int print_json(const run_state *s)
@@ -125,8 +97,8 @@ static int print_json(const run_state *s)
     cli_json_u64(out, "generated_tokens", g->n_drawn);
     (void)json_object_set_new(out, "finish_reason", json_string(g->finish_reason));
     cli_json_u64(out, "seed", s->seed);
-    cli_json_real(out, "prefill_tok_s", rate(g->n_prompt, g->prefill_seconds));
-    cli_json_real(out, "decode_tok_s", rate(g->n_steps, g->decode_seconds));
+    cli_json_real(out, "prefill_tok_s", cli_rate(g->n_prompt, g->prefill_seconds));
+    cli_json_real(out, "decode_tok_s", cli_rate(g->n_steps, g->decode_seconds));
     cli_json_u64(out, "session_bytes", accllm_session_bytes(s->session));
     cli_json_u64(out, "peak_rss_bytes", accllm_peak_rss_bytes());
     (void)json_object_set_new(out, "isa", json_string(accllm_runtime_isa(s->engine.rt)));
@@ -144,8 +116,9 @@ static int report(const run_state *s)
     else if (g->last != '\n' && g->last != 0)
         rc = cli_write("\n", 1) ? CLI_OK : cli_finish_output();
     cli_error("prompt %" PRIu64 " tokens, %.1f/s; text %" PRIu64 " tokens, %.1f/s; %s; seed %" PRIu64 "; memory %s",
-              g->n_prompt, rate(g->n_prompt, g->prefill_seconds), g->n_drawn, rate(g->n_steps, g->decode_seconds),
-              g->finish_reason, s->seed, cli_size_text(accllm_peak_rss_bytes(), size));
+              g->n_prompt, cli_rate(g->n_prompt, g->prefill_seconds), g->n_drawn,
+              cli_rate(g->n_steps, g->decode_seconds), g->finish_reason, s->seed,
+              cli_size_text(accllm_peak_rss_bytes(), size));
     return rc;
 }
 
@@ -164,9 +137,9 @@ static int generate(run_state *s)
     g->at_start = s->text_len == 0;
     cli_warn_eviction(s->session, s->o, s->n_ids);
     int rc = cli_generate(g, s->ids, s->n_ids);
-    int closed = close_output(&g->logits, s->o->logits);
+    int closed = cli_output_close(&g->logits, s->o->logits);
     if (rc == CLI_OK) rc = closed;
-    closed = close_output(&g->trace, s->o->trace);
+    closed = cli_output_close(&g->trace, s->o->trace);
     if (rc == CLI_OK) rc = closed;
     if (rc == CLI_OK) rc = report(s);
     if (rc == CLI_OK && strcmp(g->finish_reason, "interrupted") == 0) rc = CLI_INTERRUPTED;

@@ -1,5 +1,4 @@
 /* accllm eval tasks: accuracy on multiple choice and last words. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include "commands.h"
 #include "engine.h"
 #include "input.h"
+#include "output.h"
 #include "progress.h"
 #include "report.h"
 
@@ -158,18 +158,6 @@ static int print_table(const task_file *f, size_t n)
     return cli_finish_output();
 }
 
-/* What a full disk kept from the file shows here at the latest. */
-static int close_details(FILE *f, const char *path, int rc)
-{
-    if (!f) return rc;
-    bool bad = ferror(f) != 0;
-    errno = 0;
-    bad |= fclose(f) != 0;
-    if (!bad || rc != CLI_OK) return rc;
-    cli_error("%s: %s", path, errno ? strerror(errno) : "could not be written");
-    return CLI_FAILED;
-}
-
 int cmd_eval_tasks(const cli_options *o)
 {
     const char *path;
@@ -178,17 +166,12 @@ int cmd_eval_tasks(const cli_options *o)
     cli_engine e = {0};
     task_run run = {0};
     int rc = find_files(o, &path, files, &n);
-    if (rc == CLI_OK && o->details) {
-        run.details = fopen(o->details, "we");
-        if (!run.details) {
-            cli_error("%s: %s", o->details, strerror(errno));
-            rc = CLI_FAILED;
-        }
-    }
+    if (rc == CLI_OK) rc = cli_output_open(&run.details, o->details);
     if (rc == CLI_OK) rc = cli_engine_open(&e, o, path);
     if (rc == CLI_OK) rc = cli_need_tokenizer(&e, path);
     for (size_t i = 0; i < n && rc == CLI_OK; i++) rc = run_file(o, &e, &run, &files[i]);
-    rc = close_details(run.details, o->details, rc);
+    int closed = cli_output_close(&run.details, o->details);
+    if (rc == CLI_OK) rc = closed;
     if (rc == CLI_OK) rc = o->json ? print_json(files, n) : print_table(files, n);
     cli_engine_close(&e);
     return rc;

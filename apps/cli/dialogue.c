@@ -5,8 +5,6 @@
 #include "interrupt.h"
 #include "report.h"
 
-enum { DEFAULT_CHUNK = 128 };
-
 int cli_dialogue_reset(cli_dialogue *d)
 {
     d->seen.len = 0;
@@ -101,7 +99,7 @@ int cli_dialogue_say(cli_dialogue *d, const char *message, bool quiet, const cha
         .sampler = d->sampler,
         .tok = d->engine->tok,
         .n_vocab = d->engine->info->n_vocab,
-        .chunk = d->o->chunk ? (uint32_t)d->o->chunk : DEFAULT_CHUNK,
+        .chunk = cli_chunk(d->o),
         .n_predict = d->o->n_predict,
         .keep = true,
         .continued = true,

@@ -80,6 +80,11 @@ void cli_engine_close(cli_engine *e)
     cli_runtime_close(&e->rt);
 }
 
+uint32_t cli_chunk(const cli_options *o)
+{
+    return o->chunk ? (uint32_t)o->chunk : 128;
+}
+
 void cli_session_params(const cli_options *o, accllm_session_params *p)
 {
     accllm_session_params_init(p);
@@ -88,7 +93,7 @@ void cli_session_params(const cli_options *o, accllm_session_params *p)
     p->full_attention = o->full_attention;
     p->n_ctx = (uint32_t)o->context;
     p->kv_bits = (uint32_t)o->kv;
-    p->chunk = (uint32_t)o->chunk;
+    p->chunk = cli_chunk(o);
     p->force = o->force;
 }
 

@@ -21,6 +21,7 @@ void cli_runtime_close(accllm_runtime **rt);
 int cli_engine_open(cli_engine *e, const cli_options *o, const char *path);
 void cli_engine_close(cli_engine *e);
 int cli_open_model(accllm_model **m, accllm_runtime *rt, const cli_options *o, const char *path);
+uint32_t cli_chunk(const cli_options *o); /* prompt tokens computed together */
 void cli_session_params(const cli_options *o, accllm_session_params *p);
 /* Fails for a model without a tokenizer. */
 int cli_need_tokenizer(const cli_engine *e, const char *path);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "report.h"
@@ -228,4 +229,9 @@ void cli_generation_free(cli_generation *g)
     free(g->ids.data);
     g->text = (cli_buffer){0};
     g->ids = (cli_ids){0};
+}
+
+double cli_rate(uint64_t n, double seconds)
+{
+    return n > 0 && seconds > 0 ? (double)n / seconds : 0;
 }

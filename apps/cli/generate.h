@@ -53,6 +53,8 @@ typedef struct cli_generation {
  * With `logits` the last drawn token is computed too, for its row. */
 int cli_generate(cli_generation *g, const int32_t *prompt, size_t n);
 void cli_generation_free(cli_generation *g);
+/* Tokens per second; 0 where nothing was measured. */
+double cli_rate(uint64_t n, double seconds);
 
 /* Largest n_logits that cli_generate asks for: session parameters' max_logits. */
 uint32_t cli_generation_rows(const cli_generation *g);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "report.h"
 
 /* What is on the terminal now. A process has one standard error, so this state is the process's. */

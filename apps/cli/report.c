@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "options.h"
 #include "progress.h"
@@ -90,11 +89,12 @@ int cli_json_print(json_t *object)
         cli_error("out of memory: JSON output");
         return CLI_FAILED;
     }
-    int rc = json_dumpf(object, stdout, JSON_COMPACT);
+    bool whole = json_dumpf(object, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF;
     json_decref(object);
-    if (rc == 0) (void)putchar('\n');
-    rc = cli_finish_output();
-    return rc;
+    int rc = cli_finish_output();
+    if (rc != CLI_OK || whole) return rc;
+    cli_error("out of memory: JSON output");
+    return CLI_FAILED;
 }
 
 const char *cli_size_text(uint64_t bytes, char out[16])
@@ -104,11 +104,4 @@ const char *cli_size_text(uint64_t bytes, char out[16])
     x /= x >= 1e9 ? 1e9 : x >= 1e6 ? 1e6 : 1e3;
     (void)snprintf(out, 16, x < 100 ? "%.1f %s" : "%.0f %s", x, unit);
     return out;
-}
-
-double cli_seconds(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

@@ -34,7 +34,4 @@ int cli_json_print(json_t *object);
 /* "1.2 GB", "345 MB", "12 kB" (decimal) in a buffer of at least 16 bytes. */
 const char *cli_size_text(uint64_t bytes, char out[16]);
 
-/* Monotonic seconds. */
-double cli_seconds(void);
-
 #endif
