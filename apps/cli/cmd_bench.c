@@ -97,7 +97,7 @@ int cmd_bench(const cli_options *o)
         p.n_gen = (uint32_t)o->n_gen;
         p.depth = (uint64_t)o->depth;
         p.reps = (uint32_t)o->reps;
-        if (accllm_bench(e.model, &sp, &p, &r, &err) != ACCLLM_OK) rc = cli_fail(&err);
+        if (accllm_bench(e.model, &sp, &p, &r, &err) != ACCLLM_OK) rc = cli_fail_usage(&err);
     }
     if (rc == CLI_OK && o->json) rc = print_json(o, &e, &r);
     if (rc == CLI_OK && !o->json) {

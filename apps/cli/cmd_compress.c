@@ -23,10 +23,6 @@ static int check_usage(const cli_options *o)
         cli_error("compress: unexpected argument %s", o->positional[2]);
         return CLI_USAGE;
     }
-    if (o->group != 0 && o->group != 32 && o->group != 64 && o->group != 128) {
-        cli_error("--group %d: must be 32, 64 or 128", (int)o->group);
-        return CLI_USAGE;
-    }
     if (o->page & (o->page - 1)) {
         cli_error("--page %d: must be a power of two", (int)o->page);
         return CLI_USAGE;

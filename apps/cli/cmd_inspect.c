@@ -9,6 +9,8 @@
 #include "engine.h"
 #include "report.h"
 
+enum { LATEST_GROUPS = 64 };
+
 /* Tensors that differ only in their block's number stand on one line. */
 typedef struct group {
     char name[96];
@@ -25,13 +27,15 @@ static void group_name(const char *name, char *out, size_t cap)
         (void)snprintf(out, cap, "%s", name);
 }
 
+/* Blocks repeat a few names, so a tensor's group is among the latest; a search through all would be slow in a hostile
+ * file of a million names. */
 static size_t group_tensors(const accllm_tensor_info *t, size_t n, group *groups)
 {
     size_t n_groups = 0;
     for (size_t i = 0; i < n; i++) {
         char name[sizeof groups->name];
         group_name(t[i].name, name, sizeof name);
-        size_t j = 0;
+        size_t j = n_groups > LATEST_GROUPS ? n_groups - LATEST_GROUPS : 0;
         for (; j < n_groups; j++) {
             const accllm_tensor_info *f = groups[j].first;
             if (strcmp(groups[j].name, name) == 0 && strcmp(f->format, t[i].format) == 0 && f->rows == t[i].rows &&

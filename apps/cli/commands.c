@@ -5,34 +5,31 @@
 const cli_command cli_commands[] = {
     {"compress", CLI_COMPRESS, cmd_compress, "SRC OUT.gguf", "make a small model file from a checkpoint",
      "SRC is a GGUF file or a llama2.c checkpoint with its tokenizer beside it. What the run needs in memory and time "
-     "is\n"
-     "said beforehand. An interrupted run leaves finished layers in OUT.gguf.work; --resume goes on from them.",
+     "is said beforehand. An interrupted run leaves finished layers in OUT.gguf.work; --resume goes on from them.",
      "accllm compress SmolLM2-135M-Instruct.Q4_1.gguf small.gguf\n"
      "accllm compress model.gguf small.gguf --weights w8 --method rtn\n"
      "accllm compress model.gguf small.gguf --resume"},
     {"run", CLI_RUN, cmd_run, "MODEL (-p TEXT | -f FILE)", "generate text that continues a prompt",
-     "The text goes to standard output, everything else to standard error. Ctrl-C ends the text and prints the\n"
+     "The text goes to standard output, everything else to standard error. Ctrl-C ends the text and prints the "
      "statistics; the exit code is then 130.",
      "accllm run small.gguf -p 'Once upon a time'\n"
      "accllm run small.gguf --chat -p 'Why is the sky blue?' --temp 0\n"
      "accllm run small.gguf -f notes.txt -n -1 --json"},
     {"chat", CLI_CHAT, cmd_chat, "MODEL", "talk with a model",
      "Commands inside: /help /reset /stats /exit. A line that ends in \\ goes on in the next. Ctrl-C stops an answer; "
-     "at\n"
-     "the prompt, twice ends the program.",
+     "at the prompt, twice ends the program.",
      "accllm chat small.gguf\n"
      "accllm chat small.gguf --system 'Answer in one sentence.' --pin-system"},
     {"eval ppl", CLI_PPL, cmd_eval_ppl, "MODEL --text FILE", "measure perplexity on a text",
      "The text is cut into tokens as one piece, then into windows of --ctx tokens, one after the other; a window's "
-     "first\n"
-     "token has no score. Printed: perplexity per token, nats per token and, for models of different vocabularies, "
-     "nats\n"
-     "per byte. The protocol of the quantisation papers (GPTQ, Wanda) is --ctx 2048 --bos once --whole-windows\n"
+     "first token has no score. Printed: perplexity per token, nats per token and, for models of different "
+     "vocabularies, "
+     "nats per byte. The protocol of the quantisation papers (GPTQ, Wanda) is --ctx 2048 --bos once --whole-windows "
      "--full-attention. With --stream the text is read in one pass, as a long conversation is.",
      "accllm eval ppl small.gguf --text wiki.test.raw\n"
      "accllm eval ppl small.gguf --text book.txt --stream --window 512"},
     {"eval kl", CLI_KL, cmd_eval_kl, "MODEL --ref MODEL2 --text FILE", "compare a model's predictions with another's",
-     "Prints the mean Kullback-Leibler divergence KL(MODEL2 || MODEL) in nats per token and how often the likeliest\n"
+     "Prints the mean Kullback-Leibler divergence KL(MODEL2 || MODEL) in nats per token and how often the likeliest "
      "token is the same. The reference sees each window whole.",
      "accllm eval kl small.gguf --ref SmolLM2-135M-Instruct.Q4_1.gguf --text wiki.test.raw"},
     {"eval tasks", CLI_TASKS, cmd_eval_tasks, "MODEL --task FILE...", "measure accuracy on choices and last words",
@@ -44,7 +41,7 @@ const cli_command cli_commands[] = {
      "             number of the right ending, four endings\n"
      "  schema     {\"context_options\",\"continuation\",\"gold\"}: which context fits? (WinoGrande)\n"
      "  word       {\"context\",\"continuation\"}: would the model itself write the last word? (LAMBADA)\n"
-     "Accuracy counts the largest log-likelihood; \"by length\" the largest per character of the choice (acc_norm).\n"
+     "Accuracy counts the largest log-likelihood; \"by length\" the largest per character of the choice (acc_norm). "
      "Behind +- stands the standard error.",
      "accllm eval tasks small.gguf --task piqa.jsonl arc_easy.jsonl\n"
      "accllm eval tasks small.gguf --task lambada.jsonl --limit 500 --json\n"

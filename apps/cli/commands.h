@@ -10,7 +10,8 @@ typedef struct cli_command {
     const char *name; /* "run", "eval ppl" */
     unsigned bit;
     cli_command_run *run; /* NULL: belongs to a later version, not in the help */
-    const char *arguments, *summary, *details;
+    const char *arguments, *summary;
+    const char *details;  /* paragraphs, one a line; a line that begins with a blank stays as it is */
     const char *examples; /* one per line */
 } cli_command;
 

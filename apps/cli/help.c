@@ -30,18 +30,31 @@ void cli_help_all(void)
                    "accllm chat small.gguf");
 }
 
-/* The help text in lines that fit, indented below its own column. */
-static void print_wrapped(const char *text)
+/* A line of text in lines that fit, all but the first indented. */
+static void print_wrapped(const char *text, size_t len, int indent)
 {
-    size_t width = HELP_WIDTH - HELP_COLUMN;
-    while (strlen(text) > width) {
+    const size_t width = HELP_WIDTH - (size_t)indent;
+    while (len > width) {
         size_t n = width;
         while (n > 0 && text[n] != ' ') n--;
         if (n == 0) break;
-        (void)printf("%.*s\n%*s", (int)n, text, HELP_COLUMN, "");
+        (void)printf("%.*s\n%*s", (int)n, text, indent, "");
         text += n + 1;
+        len -= n + 1;
     }
-    (void)puts(text);
+    (void)printf("%.*s\n", (int)len, text);
+}
+
+/* Paragraphs, one a line; a line that begins with a blank is a table's and stays whole. */
+static void print_paragraphs(const char *text)
+{
+    for (size_t n; *text; text += n + (text[n] == '\n')) {
+        n = strcspn(text, "\n");
+        if (*text == ' ')
+            (void)printf("%.*s\n", (int)n, text);
+        else
+            print_wrapped(text, n, 0);
+    }
 }
 
 static void print_option(const cli_option *opt)
@@ -54,13 +67,16 @@ static void print_option(const cli_option *opt)
         (void)printf("%s\n%*s", left, HELP_COLUMN, "");
     else
         (void)printf("%-*s", HELP_COLUMN, left);
-    print_wrapped(opt->help);
+    print_wrapped(opt->help, strlen(opt->help), HELP_COLUMN);
 }
 
 void cli_help_command(const cli_command *c)
 {
     (void)printf("accllm %s: %s\n\nusage: accllm %s %s [OPTIONS]\n", c->name, c->summary, c->name, c->arguments);
-    if (c->details) (void)printf("\n%s\n", c->details);
+    if (c->details) {
+        (void)putchar('\n');
+        print_paragraphs(c->details);
+    }
     (void)puts("\noptions (defaults in parentheses):");
     for (size_t i = 0; i < cli_option_count; i++)
         if ((cli_option_table[i].commands & c->bit) && !cli_option_table[i].hidden) print_option(&cli_option_table[i]);

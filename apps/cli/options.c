@@ -92,7 +92,7 @@ static int set_choice(const cli_option *opt, void *field, const char *value)
         (void)snprintf(why, sizeof why, "must be one of %s", opt->choices);
         return bad_value(opt, value, why);
     }
-    if (opt->offset == offsetof(cli_options, kv))
+    if (opt->kind == CLI_NUMBER_CHOICE)
         *(int64_t *)field = strtol(value, NULL, 10);
     else
         *(const char **)field = value;
@@ -117,6 +117,7 @@ static int set_option(cli_options *o, const cli_option *opt, const char *value)
         return CLI_OK;
     }
     case CLI_CHOICE:
+    case CLI_NUMBER_CHOICE:
         return set_choice(opt, field, value);
     case CLI_MISSING:
         cli_error("--%s: not available in this version", opt->name);

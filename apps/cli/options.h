@@ -71,8 +71,9 @@ typedef enum cli_option_kind {
     CLI_TEXTS, /* may be given several times */
     CLI_INT,
     CLI_REAL,
-    CLI_CHOICE,  /* a text out of `choices` */
-    CLI_MISSING, /* belongs to a later version: a usage error, not in the help */
+    CLI_CHOICE,        /* a text out of `choices` */
+    CLI_NUMBER_CHOICE, /* a number out of them */
+    CLI_MISSING,       /* belongs to a later version: a usage error, not in the help */
 } cli_option_kind;
 
 typedef struct cli_option {

@@ -7,6 +7,7 @@
 #define INT(arg, f, min, max) arg, CLI_INT, FIELD(f), min, max, NULL, NULL, false
 #define REAL(arg, f, min, max) arg, CLI_REAL, FIELD(f), min, max, NULL, NULL, false
 #define CHOICE(arg, f, choices, later) arg, CLI_CHOICE, FIELD(f), 0, 0, choices, later, false
+#define NUMBER_CHOICE(arg, f, choices) arg, CLI_NUMBER_CHOICE, FIELD(f), 0, 0, choices, NULL, false
 #define MISSING(arg) arg, CLI_MISSING, 0, 0, 0, NULL, NULL, true
 
 #define U32 4294967295.0
@@ -49,7 +50,8 @@ const cli_option cli_option_table[] = {
      "rtn: round; obs: use second-order data (obs)"},
     {"recover", 0, CHOICE("MODE", recover, "off", "full"), CLI_COMPRESS, "recovery training: off (off)"},
     {"recover-tokens", 0, MISSING("N"), CLI_COMPRESS, NULL},
-    {"group", 0, INT("N", group, 32, 128), CLI_COMPRESS, "columns that share a scale: 32, 64, 128 (by the shape)"},
+    {"group", 0, NUMBER_CHOICE("N", group, "32|64|128"), CLI_COMPRESS,
+     "columns that share a scale: 32, 64, 128 (by the shape)"},
     {"head", 0, CHOICE("FORMAT", head, "w8|w4", NULL), CLI_COMPRESS | CLI_BENCH,
      "format of embedding and output: w8, w4 (w8)"},
     {"calib", 0, TEXT("FILE", calib), CLI_COMPRESS, "calibration text (built in)"},
@@ -57,7 +59,7 @@ const cli_option cli_option_table[] = {
     {"target-bpw", 0, MISSING("X"), CLI_COMPRESS, NULL},
     {"target-size", 0, MISSING("MB"), CLI_COMPRESS, NULL},
     {"page", 0, INT("P", page, 16, 4096), CLI_COMPRESS, "positions per page of keys, a power of two (256)"},
-    {"kv", 0, CHOICE("BITS", kv, "4|8", NULL), CLI_COMPRESS,
+    {"kv", 0, NUMBER_CHOICE("BITS", kv, "4|8"), CLI_COMPRESS,
      "default bits of the key/value cache: 4, 8 (by head size)"},
     {"resume", 0, FLAG(resume), CLI_COMPRESS, "go on with an interrupted run's finished layers"},
     {"type", 0, CHOICE("TYPE", type, "f16|f32", NULL), CLI_EXPORT, "type of the weights: f16, f32 (f16)"},
@@ -87,10 +89,10 @@ const cli_option cli_option_table[] = {
      CLI_BENCH, "a built-in shape with random weights in place of a model"},
     {"weights", 0, CHOICE("FORMAT", weights, "w2s|w4|w8", "w2"), CLI_BENCH,
      "with --shape: weight format: w2s, w4, w8 (w2s)"},
-    {"n-prompt", 'p', INT("N", n_prompt, 0, U32), CLI_BENCH, "prompt tokens to measure (512)"},
-    {"n-gen", 'n', INT("N", n_gen, 0, U32), CLI_BENCH, "generated tokens to measure (128)"},
+    {"n-prompt", 'p', INT("N", n_prompt, 0, 16777216), CLI_BENCH, "prompt tokens to measure (512)"},
+    {"n-gen", 'n', INT("N", n_gen, 0, 16777216), CLI_BENCH, "generated tokens to measure (128)"},
     {"depth", 'd', INT("N", depth, 0, I64), CLI_BENCH, "position in the text at which to measure (0)"},
-    {"reps", 'r', INT("N", reps, 1, 10000), CLI_BENCH, "repetitions (5)"},
+    {"reps", 'r', INT("N", reps, 1, 1000), CLI_BENCH, "repetitions (5)"},
     {"batch", 'b', INT("N", batch, 1, 1), CLI_BENCH, "sessions at once: 1 in this version (1)"},
     {"verify", 0, FLAG(verify), CLI_INSPECT, "check every packed code and scale"},
     {"bos", 0, FLAG(bos), CLI_TOKENIZE, "put the beginning-of-text token first"},
@@ -102,7 +104,7 @@ const cli_option cli_option_table[] = {
     {"full-attention", 0, FLAG(full_attention), SESSION & ~CLI_LADDER, "no window: keep all tokens, up to --ctx"},
     {"ctx", 0, INT("N", context, 1, U32), CLI_GENERATE,
      "with --full-attention: tokens that the cache has room for; a full one ends the text (the trained context)"},
-    {"kv", 0, CHOICE("BITS", kv, "4|8", NULL), SESSION, "bits of the key/value cache: 4, 8 (by the file)"},
+    {"kv", 0, NUMBER_CHOICE("BITS", kv, "4|8"), SESSION, "bits of the key/value cache: 4, 8 (by the file)"},
     {"chunk", 0, INT("N", chunk, 1, U32), SESSION, "prompt tokens computed together (128)"},
     {"force", 0, FLAG(force), SESSION, "allow sinks + window, or --ctx, above the trained context"},
 

@@ -430,6 +430,10 @@ class Bench(WithModels):
         self.assertGreater(r["decode_tok_s"], 0)
         self.assertLessEqual(r["decode_tok_s_min"], r["decode_tok_s_max"])
 
+    def test_refusals(self):
+        self.fails(2, "bench", self.w8, "-p", "0", "-n", "0", says="no tokens")
+        self.fails(2, "bench", self.w8, "--window", "5000", says="exceed the trained context")
+
     def test_table(self):
         out, _ = self.run_it("bench", self.w8, "-p", "16", "-n", "8", "-r", "1")
         for word in ("prefill", "decode", "bandwidth", "token/s", "GB/s"):

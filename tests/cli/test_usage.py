@@ -101,11 +101,12 @@ class BadUsage(Case):
             (["run", "--window", "0"], "must be 1 to"),
             (["run", "--kv", "5"], "must be one of 4|8"),
             (["run", "--numerics", "double"], "must be one of contract|float"),
-            (["compress", "a", "b", "--group", "50"], "must be 32, 64 or 128"),
+            (["compress", "a", "b", "--group", "50"], "must be one of 32|64|128"),
             (["compress", "a", "b", "--page", "48"], "must be a power of two"),
             (["compress", "a", "b", "--weights", "w3"], "must be one of"),
             (["bench", "--shape", "llama"], "must be one of llama2-7b"),
             (["bench", "m", "-r", "0"], "must be 1 to"),
+            (["bench", "m", "-r", "1001"], "must be 1 to 1000"),
         ]:
             self.fails(2, *args, says=says)
 
