@@ -18,10 +18,8 @@
 enum { HISTORY_LINES = 1000, MOST_LINE = 1 << 24 };
 
 struct cli_line {
-    bool terminal, more; /* more: inside a line that goes on */
-    cli_buffer text;
-    char *raw;
-    size_t raw_cap;
+    bool terminal, more;  /* more: inside a line that goes on */
+    cli_buffer text, raw; /* raw: one line of a pipe */
 #ifdef CLI_HAVE_LIBEDIT
     EditLine *edit;
     History *history;
@@ -123,6 +121,20 @@ cli_line *cli_line_open(void)
     return l;
 }
 
+/* Reads a line with its newline; one that is too long breaks off just beyond the limit. NULL: the end or an error. */
+static const char *plain_line(cli_line *l, size_t *len)
+{
+    l->raw.len = 0;
+    for (int c = 0; c != '\n' && l->raw.len <= MOST_LINE;) {
+        c = getc(stdin);
+        if (c == EOF) break;
+        const char byte = (char)c;
+        if (!cli_buffer_add(&l->raw, &byte, 1)) return NULL;
+    }
+    *len = l->raw.len;
+    return l->raw.len > 0 ? l->raw.data : NULL;
+}
+
 static const char *next_raw(cli_line *l, size_t *len)
 {
 #ifdef CLI_HAVE_LIBEDIT
@@ -132,9 +144,13 @@ static const char *next_raw(cli_line *l, size_t *len)
         (void)fputs(l->more ? ". " : "> ", stdout);
         (void)fflush(stdout);
     }
-    ssize_t n = getline(&l->raw, &l->raw_cap, stdin);
-    *len = n > 0 ? (size_t)n : 0;
-    return n > 0 ? l->raw : NULL;
+    return plain_line(l, len);
+}
+
+static cli_line_result failed(const char *why)
+{
+    cli_error("standard input: %s", why);
+    return CLI_LINE_FAILED;
 }
 
 cli_line_result cli_line_read(cli_line *l, const char **text, size_t *len)
@@ -149,16 +165,15 @@ cli_line_result cli_line_read(cli_line *l, const char **text, size_t *len)
             clearerr(stdin);
             return CLI_LINE_INTERRUPTED;
         }
+        if (!raw && (errno == ENOMEM || ferror(stdin))) return failed(strerror(errno ? errno : EIO));
         if (!raw && !l->more) return CLI_LINE_END;
         if (n > 0 && raw[n - 1] == '\n') n--;
         bool goes_on = raw && n > 0 && raw[n - 1] == '\\';
         if (goes_on) n--;
-        if (l->text.len + n > MOST_LINE || !cli_buffer_add(&l->text, raw ? raw : "", n)) {
-            cli_error("the line is too long");
-            return CLI_LINE_FAILED;
-        }
+        if (l->text.len + n > MOST_LINE) return failed("a line is too long (16 MiB at most)");
+        if (!cli_buffer_add(&l->text, raw ? raw : "", n)) return failed("out of memory");
         if (!goes_on) break;
-        if (!cli_buffer_add(&l->text, "\n", 1)) return CLI_LINE_FAILED;
+        if (!cli_buffer_add(&l->text, "\n", 1)) return failed("out of memory");
         l->more = true;
     }
     *text = l->text.data;
@@ -176,7 +191,7 @@ void cli_line_close(cli_line **l)
     if (!*l) return;
     if ((*l)->terminal) close_editor(*l);
     free((*l)->text.data);
-    free((*l)->raw);
+    free((*l)->raw.data);
     free(*l);
     *l = NULL;
 }

@@ -139,6 +139,15 @@ class Chat(Case):
         said = "".join(t["assistant"] if t["assistant"].endswith("\n") else t["assistant"] + "\n" for t in r["turns"])
         self.assertEqual(said, out)
 
+    def test_input_that_is_no_conversation(self):
+        self.fails(1, "chat", self.model, says="a line is too long", stdin=b"x" * (1 << 24) + b"y\n")
+        self.fails(1, "chat", self.model, says="zero byte", stdin=b"a\0b\n")
+        folder = os.open(self.dir, os.O_RDONLY)
+        r = subprocess.run([ACCLLM, "chat", self.model], stdin=folder, capture_output=True, env=self.env, timeout=60)
+        os.close(folder)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn(b"standard input: Is a directory", r.stderr)
+
     def test_a_turn_does_not_depend_on_how_the_cache_was_filled(self):
         first = self.json("chat", self.model, "--temp", "0", "-n", "6", stdin=b"hello\n")["turns"][0]["assistant"]
         again = self.json("chat", self.model, "--temp", "0", "-n", "6", stdin=b"x\n/reset\nhello\n")["turns"]
