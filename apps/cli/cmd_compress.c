@@ -1,5 +1,6 @@
 /* accllm compress: from a checkpoint to a packed model file. */
 #include <stdio.h>
+#include <string.h>
 
 #include "accllm/accllm.h"
 #include "commands.h"
@@ -23,6 +24,10 @@ static int check_usage(const cli_options *o)
         cli_error("compress: unexpected argument %s", o->positional[2]);
         return CLI_USAGE;
     }
+    if (o->recover_tokens && (!o->recover || strcmp(o->recover, "full") != 0)) {
+        cli_error("--recover-tokens: needs --recover full");
+        return CLI_USAGE;
+    }
     if (o->page & (o->page - 1)) {
         cli_error("--page %d: must be a power of two", (int)o->page);
         return CLI_USAGE;
@@ -40,6 +45,9 @@ static void set_params(const cli_options *o, accllm_compress_params *p)
     p->calib_path = o->calib;
     p->calib_tokens = (uint32_t)o->calib_tokens;
     p->page = (uint32_t)o->page;
+    if (o->recover && strcmp(o->recover, "full") == 0)
+        p->recover_tokens = o->recover_tokens ? (uint64_t)o->recover_tokens : 1000000;
+    p->recover_rate = o->recover_rate;
     p->kv_bits = (uint32_t)o->kv;
     p->resume = o->resume;
     p->use_mmap = !o->no_mmap;

@@ -53,7 +53,8 @@ typedef struct cli_options {
     int64_t top_k, repeat_last;
     /* compress */
     const char *weights, *method, *head, *calib, *recover;
-    int64_t group, calib_tokens, page;
+    int64_t group, calib_tokens, page, recover_tokens;
+    double recover_rate;
     bool resume;
     /* eval, bench, inspect, export */
     const char *text, *ref, *shape, *type, *bos_at, *details, *w8;

@@ -19,14 +19,16 @@ typedef struct accllm_progress {
 
 typedef struct accllm_compress_params {
     size_t struct_size;
-    const char *weights;    /* "w2s", "w4" (default), "w8" */
-    const char *method;     /* "rtn" or "obs" (default) */
-    const char *head;       /* "w8" (default) or "w4": embedding and lm_head */
-    uint32_t group;         /* 0: by design section 2; 32, 64, 128 */
-    const char *calib_path; /* NULL: the built-in text */
-    uint32_t calib_tokens;  /* 0: default */
-    uint32_t page;          /* RoPE page; 0: 256 */
-    uint32_t kv_bits;       /* 0: 4 from head_dim 32 on, else 8 */
+    const char *weights;     /* "w2s", "w4" (default), "w8" */
+    const char *method;      /* "rtn" or "obs" (default) */
+    const char *head;        /* "w8" (default) or "w4": embedding and lm_head */
+    uint32_t group;          /* 0: by design section 2; 32, 64, 128 */
+    const char *calib_path;  /* NULL: the built-in text */
+    uint32_t calib_tokens;   /* 0: default */
+    uint32_t page;           /* RoPE page; 0: 256 */
+    uint32_t kv_bits;        /* 0: 4 from head_dim 32 on, else 8 */
+    uint64_t recover_tokens; /* tokens of distillation after the solver (calibration text); 0: none */
+    double recover_rate;     /* learning rate relative to each matrix's rms; 0: by the format */
     bool resume;
     bool use_mmap;
     void (*progress)(void *user, const accllm_progress *p);

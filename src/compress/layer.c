@@ -114,12 +114,18 @@ static void reset_keys(acc_collector *c)
 static void move_vectors(layer_work *w, float *vectors, bool out)
 {
     const acc_vector_map *m = &w->r->map;
-    float *const v[] = {w->l.attn_norm, w->l.ffn_norm, w->l.q_bias, w->l.k_bias};
-    const uint32_t at[] = {m->attn_norm, m->ffn_norm, m->q_bias, m->k_bias, m->end};
-    for (int i = 0; i < 4; i++) {
+    float *const v[] = {w->l.attn_norm, w->l.ffn_norm, w->l.q_bias, w->l.k_bias, w->l.v_bias};
+    const uint32_t at[] = {m->attn_norm, m->ffn_norm, m->q_bias, m->k_bias, m->v_bias, m->end};
+    for (int i = 0; i < 5; i++) {
         const size_t bytes = (size_t)(at[i + 1] - at[i]) * sizeof(float);
         if (bytes) memcpy(out ? vectors + at[i] : v[i], out ? v[i] : vectors + at[i], bytes);
     }
+}
+
+static void key_means(layer_work *w)
+{
+    for (uint32_t j = 0; j < w->r->map.attn_norm; j++)
+        w->vectors[j] = w->collector.n_keys ? (float)(w->collector.key_sum[j] / (double)w->collector.n_keys) : 0;
 }
 
 static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err)
@@ -130,10 +136,9 @@ static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err
     for (int i = 0; i < ACC_LINEARS; i++) d.blob[i] = w->blob[i];
     d.seconds = seconds;
     d.vectors = w->vectors;
-    for (uint32_t j = 0; j < r->map.attn_norm; j++)
-        w->vectors[j] = w->collector.n_keys ? (float)(w->collector.key_sum[j] / (double)w->collector.n_keys) : 0;
+    key_means(w);
     move_vectors(w, w->vectors, true);
-    return acc_work_save_layer(&r->work, w->layer, &d, err);
+    return acc_work_save_layer(&r->work, ACC_WORK_SOLVED, w->layer, &d, err);
 }
 
 /* The states after this layer, now and then: they cost more to write than a layer does. */
@@ -163,27 +168,47 @@ static accllm_status compress_layer(layer_work *w, double from, double to, accll
     return save_layer(w, acc_seconds() - start, err);
 }
 
-/* A layer of an earlier run: its codes take the place of the weights, and the states pass through. */
-static accllm_status replay_layer(layer_work *w, double from, double to, accllm_error *err)
+/* A finished layer: its codes take the place of the weights, and the states pass through. */
+static accllm_status replay_layer(layer_work *w, const acc_layer_data *d, const char *what, double from, double to,
+                                  accllm_error *err)
 {
     acc_run *r = w->r;
-    acc_layer_data d = r->layer;
-    ACC_TRY(acc_work_load_layer(&r->work, w->layer, &d, err));
     for (int i = 0; i < ACC_LINEARS; i++) {
         acc_weight shape = r->plan.linear[i];
-        shape.level1 = (uint8_t)d.record[i].level1;
-        shape.level2 = (uint8_t)d.record[i].level2;
-        acc_weight_bind(&shape, d.blob[i]);
+        shape.level1 = (uint8_t)d->record[i].level1;
+        shape.level2 = (uint8_t)d->record[i].level2;
+        acc_weight_bind(&shape, d->blob[i]);
         for (uint32_t row = 0; row < shape.rows; row++)
             acc_weight_dequant_row(&shape, row, *matrix_of(&w->l, i) + (size_t)row * shape.cols);
     }
-    memcpy(w->vectors, d.vectors, d.n_vectors * sizeof *w->vectors);
+    memcpy(w->vectors, d->vectors, d->n_vectors * sizeof *w->vectors);
     move_vectors(w, w->vectors, false);
-    acc_layer_data_close(&d);
     w->collector.wanted = 0;
-    ACC_TRY(pass(w, true, "replay", from, to, err));
-    r->hidden_layers = w->layer + 1;
-    return ACCLLM_OK;
+    reset_keys(&w->collector);
+    return pass(w, true, what, from, to, err);
+}
+
+static accllm_status resume_layer(layer_work *w, double from, double to, accllm_error *err)
+{
+    acc_layer_data d = w->r->layer;
+    ACC_TRY(acc_work_load_layer(&w->r->work, ACC_WORK_SOLVED, w->layer, &d, err));
+    accllm_status s = replay_layer(w, &d, "replay", from, to, err);
+    acc_layer_data_close(&d);
+    if (s == ACCLLM_OK) w->r->hidden_layers = w->layer + 1;
+    return s;
+}
+
+static accllm_status measure_means(layer_work *w, double from, double to, accllm_error *err)
+{
+    acc_run *r = w->r;
+    acc_layer_data d = r->layer;
+    ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_TUNED, w->layer, &d, err));
+    accllm_status s = replay_layer(w, &d, "key means", from, to, err);
+    key_means(w);
+    d.vectors = w->vectors;
+    if (s == ACCLLM_OK) s = acc_work_save_layer(&r->work, ACC_WORK_TUNED, w->layer, &d, err);
+    acc_layer_data_close(&d);
+    return s;
 }
 
 static accllm_status layer_work_alloc(layer_work *w, accllm_error *err)
@@ -213,6 +238,19 @@ static void layer_work_free(layer_work *w)
     for (int i = 0; i < ACC_LINEARS; i++) acc_free(w->blob[i]);
 }
 
+/* The states before the first layer, from the trained embedding. */
+static accllm_status embed_tuned(acc_run *r, accllm_error *err)
+{
+    const size_t total = (size_t)r->cal.n_seqs * r->cal.seq_len;
+    acc_weight embd = r->plan.embd;
+    ACC_TRY(acc_run_load_head(r, err));
+    acc_weight_bind(&embd, r->tuned_head.blob[0]);
+    for (size_t i = 0; i < total; i++)
+        acc_weight_dequant_row(&embd, (uint32_t)r->cal.ids[i], r->hidden + i * r->hp->n_embd);
+    acc_layer_data_close(&r->tuned_head);
+    return ACCLLM_OK;
+}
+
 accllm_status acc_run_layers(acc_run *r, accllm_error *err)
 {
     layer_work w = {.r = r};
@@ -220,12 +258,28 @@ accllm_status acc_run_layers(acc_run *r, accllm_error *err)
     accllm_status s = first < n ? layer_work_alloc(&w, err) : ACCLLM_OK;
     r->last_save = acc_seconds();
     for (uint32_t i = first; s == ACCLLM_OK && i < n; i++) {
-        double from = 0.01 + 0.97 * i / n, to = 0.01 + 0.97 * (i + 1) / n;
+        double from = r->layers_end * i / n, to = r->layers_end * (i + 1) / n;
         w.layer = i;
         s = acc_ref_layer_load(&w.l, r->src, i, err);
-        if (s == ACCLLM_OK) s = i < r->resumed ? replay_layer(&w, from, to, err) : compress_layer(&w, from, to, err);
+        if (s == ACCLLM_OK) s = i < r->resumed ? resume_layer(&w, from, to, err) : compress_layer(&w, from, to, err);
         acc_ref_layer_free(&w.l);
         if (s == ACCLLM_OK && i + 1 < n) s = save_hidden(r, err);
+    }
+    layer_work_free(&w);
+    return s;
+}
+
+accllm_status acc_run_tuned_means(acc_run *r, accllm_error *err)
+{
+    layer_work w = {.r = r};
+    const uint32_t n = r->hp->n_layers;
+    accllm_status s = layer_work_alloc(&w, err);
+    if (s == ACCLLM_OK) s = embed_tuned(r, err);
+    for (uint32_t i = 0; s == ACCLLM_OK && i < n; i++) {
+        w.layer = i;
+        s = acc_ref_layer_load(&w.l, r->src, i, err);
+        if (s == ACCLLM_OK) s = measure_means(&w, 0.98, 0.98, err);
+        acc_ref_layer_free(&w.l);
     }
     layer_work_free(&w);
     return s;
@@ -259,7 +313,7 @@ accllm_status acc_run_embed(acc_run *r, accllm_error *err)
     r->hidden_layers = r->resumed ? acc_work_load_hidden(&r->work, r->hidden, total * r->hp->n_embd) : 0;
     if (r->hidden_layers > r->resumed) r->hidden_layers = 0;
     if (r->resumed == r->hp->n_layers) r->hidden_layers = r->resumed; /* nothing left that needs them */
-    r->fraction_start = 0.97 * r->hidden_layers / r->hp->n_layers;
+    r->fraction_start = r->layers_end * r->hidden_layers / r->hp->n_layers;
     acc_run_progress(r, r->fraction_start, "calibrate");
     if (r->hidden_layers) return ACCLLM_OK;
     ACC_TRY(acc_alloc(&p, (size_t)BLOCK * r->hp->n_embd, sizeof(float), "embedding rows", err));

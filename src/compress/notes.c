@@ -29,7 +29,7 @@ void acc_run_progress(acc_run *r, double fraction, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(stage, sizeof stage, fmt, ap);
     va_end(ap);
-    double done = fraction - r->fraction_start, elapsed = acc_seconds() - r->start;
+    double done = fraction - r->fraction_start, elapsed = acc_seconds() - r->eta_start;
     accllm_progress p = {stage, fraction, -1};
     if (done > 0.005 || (done > 0 && elapsed > 5)) p.seconds_left = elapsed / done * (1 - fraction);
     r->p->progress(r->p->user, &p);
@@ -77,6 +77,14 @@ static estimate estimate_run(const acc_run *r)
     return e;
 }
 
+/* Teacher forward, student forward and backward: 8 operations for each weight and token, the head included. */
+static double recover_seconds(const acc_run *r)
+{
+    const acc_hparams *hp = r->hp;
+    const double weights = (double)linear_params(r) * hp->n_layers + (double)hp->n_vocab * hp->n_embd;
+    return 8 * weights * (double)r->p->recover_tokens / (FLOPS_PER_THREAD * acc_pool_size(r->rt->pool));
+}
+
 static void warn_disk(const acc_run *r, double need)
 {
     struct statvfs v;
@@ -91,6 +99,7 @@ void acc_run_announce(acc_run *r)
 {
     estimate e = estimate_run(r);
     double rest = 1 - (double)r->resumed / r->hp->n_layers;
+    r->layers_end = 0.98 * e.seconds / (e.seconds + (r->p->recover_tokens ? recover_seconds(r) : 0));
     acc_run_note(r, "%s: %u layers, %.1f M linear weights -> %s (%s, groups of %u), embedding and head %s", r->hp->name,
                  r->hp->n_layers, (double)linear_params(r) * r->hp->n_layers / 1e6, acc_format_name(r->weights),
                  r->obs ? "obs" : "rtn", r->plan.linear[0].group, acc_format_name(r->head));
@@ -103,11 +112,14 @@ void acc_run_announce(acc_run *r)
                  e.hessians / 1e6, e.solver / 1e6);
     acc_run_note(r, "disk: output %.1f MB, work folder up to %.1f MB while it runs; time: very roughly %.0f s",
                  e.output / 1e6, e.work_folder / 1e6, e.seconds * rest + 1);
+    if (r->p->recover_tokens)
+        acc_run_note(r, "recovery: %llu tokens of distillation, about %.0f MB of memory; time: very roughly %.1f h",
+                     (unsigned long long)r->p->recover_tokens, (double)acc_run_recover_bytes(r) / 1e6,
+                     recover_seconds(r) / 3600);
     if (r->resumed) acc_run_note(r, "resuming: %u of %u layers are done", r->resumed, r->hp->n_layers);
     if ((uint64_t)r->cal.n_seqs * r->cal.seq_len < r->calib_tokens * 3ull / 4)
         acc_run_note(r, "warning: the calibration text gives fewer tokens than the %u asked for", r->calib_tokens);
-    if (r->weights == ACC_FMT_W2S)
-        acc_run_note(r,
-                     "warning: one-shot w2s (no recovery training) does not give usable text; use w4, or train after");
+    if (r->weights == ACC_FMT_W2S && !r->p->recover_tokens)
+        acc_run_note(r, "warning: one-shot w2s does not give usable text; use w4, or --recover full");
     warn_disk(r, e.output + e.work_folder);
 }

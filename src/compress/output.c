@@ -39,13 +39,24 @@ static accllm_status make_head(acc_run *r, acc_tensor_id id, const acc_weight *s
     return s;
 }
 
+accllm_status acc_run_load_head(acc_run *r, accllm_error *err)
+{
+    acc_layer_data *d = &r->tuned_head;
+    acc_layer_data_close(d);
+    *d = (acc_layer_data){.n_vectors = r->hp->n_embd};
+    d->bytes[0] = acc_weight_bytes(&r->plan.embd);
+    d->bytes[1] = r->hp->tied ? 0 : acc_weight_bytes(&r->plan.output);
+    return acc_work_load_layer(&r->work, ACC_WORK_TUNED, r->hp->n_layers, d, err);
+}
+
 static accllm_status load_layer(acc_run *r, uint32_t layer, accllm_error *err)
 {
     if (r->loaded_layer == layer) return ACCLLM_OK;
     acc_layer_data_close(&r->layer);
     r->loaded_layer = UINT32_MAX;
     ACC_TRY(acc_check_abort(r->rt, err));
-    ACC_TRY(acc_work_load_layer(&r->work, layer, &r->layer, err));
+    ACC_TRY(
+        acc_work_load_layer(&r->work, r->p->recover_tokens ? ACC_WORK_TUNED : ACC_WORK_SOLVED, layer, &r->layer, err));
     r->loaded_layer = layer;
     acc_run_progress(r, 0.98 + 0.02 * layer / r->hp->n_layers, "write");
     return ACCLLM_OK;
@@ -70,7 +81,10 @@ static const float *layer_vector(const acc_run *r, acc_tensor_id id, size_t *byt
         at = m->q_bias, end = m->k_bias;
         break;
     case ACC_T_ATTN_K_BIAS:
-        at = m->k_bias, end = m->end;
+        at = m->k_bias, end = m->v_bias;
+        break;
+    case ACC_T_ATTN_V_BIAS:
+        at = m->v_bias, end = m->end;
         break;
     default:
         return NULL;
@@ -83,6 +97,11 @@ static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const v
                            accllm_error *err)
 {
     acc_run *r = user;
+    if (acc_tensor_is_global(id) && r->p->recover_tokens) {
+        *data = id == ACC_T_OUTPUT_NORM ? (const void *)r->tuned_head.vectors : r->tuned_head.blob[id == ACC_T_OUTPUT];
+        *bytes = id == ACC_T_OUTPUT_NORM ? r->hp->n_embd * sizeof(float) : r->tuned_head.bytes[id == ACC_T_OUTPUT];
+        return ACCLLM_OK;
+    }
     if (id == ACC_T_TOKEN_EMBD || id == ACC_T_OUTPUT) {
         const acc_weight *shape = id == ACC_T_OUTPUT ? &r->plan.output : &r->plan.embd;
         ACC_TRY(make_head(r, id, shape, err));
@@ -118,9 +137,10 @@ static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const v
 }
 
 /* Levels were chosen matrix by matrix. */
-static accllm_status layer_shapes(acc_run *r, accllm_error *err)
+accllm_status acc_run_shapes(acc_run *r, accllm_error *err)
 {
     void *p;
+    if (r->shapes) return ACCLLM_OK;
     ACC_TRY(acc_alloc(&p, r->hp->n_layers, sizeof *r->shapes, "shapes", err));
     r->shapes = p;
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
@@ -139,9 +159,11 @@ accllm_status acc_run_write(acc_run *r, accllm_error *err)
 {
     acc_run_progress(r, 0.98, "write");
     r->loaded_layer = UINT32_MAX;
-    ACC_TRY(layer_shapes(r, err));
+    ACC_TRY(acc_run_shapes(r, err));
+    if (r->p->recover_tokens) ACC_TRY(acc_run_load_head(r, err));
     accllm_status s = acc_packed_write(&r->plan, r->out_path, fetch, r, err);
     acc_layer_data_close(&r->layer);
+    acc_layer_data_close(&r->tuned_head);
     r->loaded_layer = UINT32_MAX;
     acc_free(r->head_blob);
     r->head_blob = NULL;

@@ -11,20 +11,20 @@ typedef struct stage {
     accllm_status (*run)(acc_run *r, accllm_error *err);
 } stage;
 
-/* Stages of recovery stand between "layers" and "write": the work folder then holds codes and states to start from. */
 static const stage stages[] = {
     {"embed", acc_run_embed},
     {"layers", acc_run_layers},
+    {"recover", acc_run_recover},
     {"write", acc_run_write},
 };
 
 /* Layers that an earlier run finished. They are read once here: from a damaged one on, work is done again. */
 static void count_finished(acc_run *r)
 {
-    for (; r->resumed < r->hp->n_layers && acc_work_has_layer(&r->work, r->resumed); r->resumed++) {
+    for (; r->resumed < r->hp->n_layers && acc_work_has_layer(&r->work, ACC_WORK_SOLVED, r->resumed); r->resumed++) {
         acc_layer_data d = r->layer;
         accllm_error damage;
-        if (acc_work_load_layer(&r->work, r->resumed, &d, &damage) != ACCLLM_OK) {
+        if (acc_work_load_layer(&r->work, ACC_WORK_SOLVED, r->resumed, &d, &damage) != ACCLLM_OK) {
             acc_run_note(r, "warning: %s; layers are done again from here", damage.text);
             break;
         }
@@ -69,13 +69,14 @@ accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const ch
     if (!rt || !src_path || !out_path || !p || p->struct_size != sizeof *p)
         return acc_fail(err, ACCLLM_E_ARG, "compress: parameters are missing or not initialised");
     acc_run r = {.rt = rt, .p = p, .src_path = src_path, .out_path = out_path, .start = acc_seconds()};
+    r.eta_start = r.start;
     r.work.lock = -1;
     r.loaded_layer = UINT32_MAX;
     const uint64_t mode = acc_fp_enter();
     accllm_status s = run_stages(&r, result, err);
     acc_layer_data_close(&r.layer);
     /* An interrupted run's finished layers stay for --resume; a folder without any is of no use. */
-    acc_work_close(&r.work, s == ACCLLM_OK || (r.work.dir && !acc_work_has_layer(&r.work, 0)));
+    acc_work_close(&r.work, s == ACCLLM_OK || (r.work.dir && !acc_work_has_layer(&r.work, ACC_WORK_SOLVED, 0)));
     if (r.src) r.src->close(r.src);
     acc_calibration_free(&r.cal);
     acc_free(r.hidden);

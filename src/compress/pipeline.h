@@ -1,6 +1,5 @@
 /*
- * The compressor's inside: one run's state, handed from stage to stage. A run is the list of stages in pipeline.c;
- * recovery stages (distillation) join that list between "layers" and "write".
+ * The compressor's inside: one run's state, handed from stage to stage. A run is the list of stages in pipeline.c.
  */
 #ifndef ACC_COMPRESS_PIPELINE_H
 #define ACC_COMPRESS_PIPELINE_H
@@ -21,10 +20,11 @@
  * lightly damped one makes the sweep fit the calibration text. Measured on SmolLM2-135M, loss on other text. */
 #define ACC_DAMPING 0.3
 #define ACC_DESCENT 2 /* sweeps */
+#define ACC_RECOVER_LEN 256
 
 /* Where a layer's float vectors stand in acc_layer_data.vectors; a bias that the model lacks has the length 0. */
 typedef struct acc_vector_map {
-    uint32_t k_mean, attn_norm, ffn_norm, q_bias, k_bias, end;
+    uint32_t k_mean, attn_norm, ffn_norm, q_bias, k_bias, v_bias, end;
 } acc_vector_map;
 
 typedef struct acc_run {
@@ -49,10 +49,12 @@ typedef struct acc_run {
     acc_layer_data layer;       /* sizes; the loaded layer while writing */
     acc_vector_map map;         /* of layer.vectors */
     uint32_t loaded_layer;      /* UINT32_MAX: none */
+    acc_layer_data tuned_head;  /* the trained embedding, output and output norm */
     uint8_t *head_blob;         /* the embedding or output while writing */
 
     double start, last_save;
-    double fraction_start; /* where this process began (resume) */
+    double eta_start, fraction_start; /* when and where the work began that the time left is judged by */
+    double layers_end;                /* the fraction of the whole at which recovery begins */
     double fraction;
 } acc_run;
 
@@ -69,8 +71,16 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err);
 /* layer.c */
 accllm_status acc_run_embed(acc_run *r, accllm_error *err) ACC_MUST_CHECK;  /* hidden = compressed embedding rows */
 accllm_status acc_run_layers(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* every layer not yet in the work folder */
+/* The key means of the tuned layers, measured again: training has moved the keys. */
+accllm_status acc_run_tuned_means(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+
+/* recover.c: distillation of the whole model from its source (--recover); nothing where it is off */
+accllm_status acc_run_recover(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+uint64_t acc_run_recover_bytes(const acc_run *r); /* memory it will take */
 
 /* output.c */
+accllm_status acc_run_shapes(acc_run *r, accllm_error *err) ACC_MUST_CHECK;    /* fills r->shapes, once */
+accllm_status acc_run_load_head(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* fills r->tuned_head */
 accllm_status acc_run_write(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 accllm_status acc_run_report(acc_run *r, accllm_compress_result *result, accllm_error *err) ACC_MUST_CHECK;
 

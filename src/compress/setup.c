@@ -36,6 +36,9 @@ static accllm_status parse_params(acc_run *r, accllm_error *err)
         return acc_fail(err, ACCLLM_E_ARG, "page: %u; a power of two from 16 to 4096", p->page);
     if (p->kv_bits && p->kv_bits != 4 && p->kv_bits != 8)
         return acc_fail(err, ACCLLM_E_ARG, "kv: %u bits; 4 or 8", p->kv_bits);
+    if (p->recover_tokens > UINT32_MAX || p->recover_rate < 0 || p->recover_rate > 1)
+        return acc_fail(err, ACCLLM_E_ARG, "recovery: %llu tokens at a rate of %g",
+                        (unsigned long long)p->recover_tokens, p->recover_rate);
     r->calib_tokens = p->calib_tokens ? p->calib_tokens : ACC_CALIB_TOKENS;
     if (r->calib_tokens > 1u << 26)
         return acc_fail(err, ACCLLM_E_ARG, "calibration: %u tokens are too many", r->calib_tokens);
@@ -101,14 +104,16 @@ static accllm_status check_paths(const acc_run *r, accllm_error *err)
 static void vector_map(acc_run *r)
 {
     const acc_hparams *hp = r->hp;
-    const bool q = r->src->has(r->src, ACC_T_ATTN_Q_BIAS, 0), k = r->src->has(r->src, ACC_T_ATTN_K_BIAS, 0);
+    const bool q = r->src->has(r->src, ACC_T_ATTN_Q_BIAS, 0), k = r->src->has(r->src, ACC_T_ATTN_K_BIAS, 0),
+               v = r->src->has(r->src, ACC_T_ATTN_V_BIAS, 0);
     acc_vector_map *m = &r->map;
     m->k_mean = 0;
     m->attn_norm = hp->n_kv_heads * hp->head_dim;
     m->ffn_norm = m->attn_norm + hp->n_embd;
     m->q_bias = m->ffn_norm + hp->n_embd;
     m->k_bias = m->q_bias + (q ? hp->n_heads * hp->head_dim : 0);
-    m->end = m->k_bias + (k ? hp->n_kv_heads * hp->head_dim : 0);
+    m->v_bias = m->k_bias + (k ? hp->n_kv_heads * hp->head_dim : 0);
+    m->end = m->v_bias + (v ? hp->n_kv_heads * hp->head_dim : 0);
     r->layer.n_vectors = m->end;
 }
 
@@ -175,13 +180,15 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
                    {"kv bits", r->plan.kv_bits},
                    {"calibration tokens", (uint64_t)r->cal.n_seqs * r->cal.seq_len},
                    {"calibration length", r->cal.seq_len},
-                   {"solver revision", 2}};
+                   {"recovery tokens", r->p->recover_tokens},
+                   {"recovery rate, millionths", (uint64_t)(r->p->recover_rate * 1e6)},
+                   {"solver revision", 3}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));
     put_hash(o, "source", sample_hash(&f));
     put_hash(o, "calibration", r->cal.hash);
     acc_file_close(&f);
-    if (json_object_size(o) == 15) return o;
+    if (json_object_size(o) == sizeof texts / sizeof *texts + sizeof numbers / sizeof *numbers + 2) return o;
     json_decref(o);
     (void)acc_fail(err, ACCLLM_E_NOMEM, "out of memory: configuration");
     return NULL;

@@ -4,6 +4,8 @@
  *   lock            held (flock) by the process that works here
  *   config.json     everything that the result depends on
  *   layer-NNNN.bin  one finished layer: packed weights, float vectors, measurements, checksum
+ *   tuned-NNNN.bin  the same after recovery
+ *   recover.bin     where the recovery's training stands
  *   hidden.bin      the calibration tokens' states after the first N layers, so that a resumed run need not recompute
  * them
  *
@@ -55,14 +57,18 @@ typedef struct acc_layer_data {
     acc_file file; /* of a loaded layer */
 } acc_layer_data;
 
-accllm_status acc_work_save_layer(const acc_work *w, uint32_t layer, const acc_layer_data *d,
+/* ACC_WORK_SOLVED: as the solver left it; ACC_WORK_TUNED: the best that recovery found so far. Of the latter, layer
+ * n_layers is the head: blobs embedding and output, vectors output norm. */
+typedef enum acc_work_kind { ACC_WORK_SOLVED, ACC_WORK_TUNED } acc_work_kind;
+
+accllm_status acc_work_save_layer(const acc_work *w, acc_work_kind kind, uint32_t layer, const acc_layer_data *d,
                                   accllm_error *err) ACC_MUST_CHECK;
 /* The sizes in d (n_vectors, bytes) are given and checked. E_FORMAT: damaged, or of another run. */
-accllm_status acc_work_load_layer(const acc_work *w, uint32_t layer, acc_layer_data *d,
+accllm_status acc_work_load_layer(const acc_work *w, acc_work_kind kind, uint32_t layer, acc_layer_data *d,
                                   accllm_error *err) ACC_MUST_CHECK;
 void acc_layer_data_close(acc_layer_data *d);
 /* True if the file is there (it may still be damaged). */
-bool acc_work_has_layer(const acc_work *w, uint32_t layer);
+bool acc_work_has_layer(const acc_work *w, acc_work_kind kind, uint32_t layer);
 
 accllm_status acc_work_save_hidden(const acc_work *w, uint32_t n_layers, const float *hidden, size_t n,
                                    accllm_error *err) ACC_MUST_CHECK;

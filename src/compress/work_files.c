@@ -48,12 +48,13 @@ static accllm_status finish(hashed *h, accllm_error *err)
     return acc_writer_commit(&h->w, err);
 }
 
-static void layer_path(const acc_work *w, char out[PATH_MAX], uint32_t layer)
+static void layer_path(const acc_work *w, acc_work_kind kind, char out[PATH_MAX], uint32_t layer)
 {
-    (void)snprintf(out, PATH_MAX, "%s/layer-%04u.bin", w->dir, layer);
+    (void)snprintf(out, PATH_MAX, "%s/%s-%04u.bin", w->dir, kind == ACC_WORK_TUNED ? "tuned" : "layer", layer);
 }
 
-accllm_status acc_work_save_layer(const acc_work *w, uint32_t layer, const acc_layer_data *d, accllm_error *err)
+accllm_status acc_work_save_layer(const acc_work *w, acc_work_kind kind, uint32_t layer, const acc_layer_data *d,
+                                  accllm_error *err)
 {
     char path[PATH_MAX];
     hashed h = {.hash = ACC_FNV_START};
@@ -62,7 +63,7 @@ accllm_status acc_work_save_layer(const acc_work *w, uint32_t layer, const acc_l
     memcpy(head.record, d->record, sizeof head.record);
     for (int i = 0; i < ACC_LINEARS; i++) head.sizes[i] = d->bytes[i];
     head.sizes[ACC_LINEARS] = d->n_vectors * sizeof(float);
-    layer_path(w, path, layer);
+    layer_path(w, kind, path, layer);
     ACC_TRY(acc_writer_open(&h.w, path, err));
     put(&h, &head, sizeof head);
     for (int i = 0; i < ACC_LINEARS; i++) {
@@ -104,10 +105,11 @@ static bool take_layer(acc_layer_data *d)
     return true;
 }
 
-accllm_status acc_work_load_layer(const acc_work *w, uint32_t layer, acc_layer_data *d, accllm_error *err)
+accllm_status acc_work_load_layer(const acc_work *w, acc_work_kind kind, uint32_t layer, acc_layer_data *d,
+                                  accllm_error *err)
 {
     char path[PATH_MAX];
-    layer_path(w, path, layer);
+    layer_path(w, kind, path, layer);
     d->file = (acc_file){0};
     ACC_TRY(acc_file_open(&d->file, path, true, err));
     if (sound(&d->file, layer_magic, w->config_hash, layer, false) && take_layer(d)) return ACCLLM_OK;
@@ -122,10 +124,10 @@ void acc_layer_data_close(acc_layer_data *d)
     d->vectors = NULL;
 }
 
-bool acc_work_has_layer(const acc_work *w, uint32_t layer)
+bool acc_work_has_layer(const acc_work *w, acc_work_kind kind, uint32_t layer)
 {
     char path[PATH_MAX];
-    layer_path(w, path, layer);
+    layer_path(w, kind, path, layer);
     return access(path, R_OK) == 0;
 }
 

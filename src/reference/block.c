@@ -88,7 +88,8 @@ acc_ref_span acc_ref_work_span(acc_ref_work *w, const acc_ref_kv *kv, uint64_t f
     uint64_t clamp = kv->sinks ? kv->sinks + kv->window - 1 : UINT64_MAX;
     acc_ref_span span = {first,       n,           w->cos,      w->sin,      w->sink_cos,
                          w->sink_sin, w->page_cos, w->page_sin, w->base_cos, w->base_sin};
-    if (w->n_angles >= n && w->first == first && w->clamp == clamp) return span;
+    uint32_t page = kv->bits ? kv->page : 0;
+    if (w->n_angles >= n && w->first == first && w->clamp == clamp && (page == 0 || w->page == page)) return span;
     for (uint32_t i = 0; i < n; i++) {
         uint64_t t = first + i;
         size_t at = (size_t)i * half;
@@ -100,6 +101,7 @@ acc_ref_span acc_ref_work_span(acc_ref_work *w, const acc_ref_kv *kv, uint64_t f
     }
     w->first = first;
     w->clamp = clamp;
+    w->page = page;
     w->n_angles = n;
     return span;
 }

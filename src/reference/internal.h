@@ -102,6 +102,7 @@ struct acc_ref_work {
     float *page_cos, *page_sin, *base_cos, *base_sin;
     float *seq_k, *seq_v;  /* of a whole sequence; NULL in a session's work */
     uint64_t first, clamp; /* what the rotations are of */
+    uint32_t page;         /* 0: those in and of pages are not there */
     uint32_t n_angles;
     float **scratch; /* [n_scratch], one per worker */
     uint32_t n_scratch;

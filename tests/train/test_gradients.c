@@ -161,6 +161,21 @@ static void test_same_model_has_no_divergence(void **state)
     teardown(&f);
 }
 
+/* The float teacher passes first: nothing of its pass may stay for the coded one. */
+static void test_coded_cache_is_near_the_float_one(void **state)
+{
+    (void)state;
+    fixture f;
+    double loss;
+    setup(&f, &rich, 2, true);
+    f.rules.kv_bits = 8;
+    f.rules.page = 16;
+    f.rules.a8 = true;
+    assert_int_equal(acc_trainer_batch(f.trainer, &f.m, &f.rules, &f.m, f.ids, &loss, NULL, NULL, NULL), ACCLLM_OK);
+    assert_true(loss > 0 && loss < 1e-3);
+    teardown(&f);
+}
+
 static void same_gradients(const gradients *a, const gradients *b)
 {
     for (uint32_t i = 0; i < a->m->n_tensors; i++)
@@ -221,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_differences),
         cmocka_unit_test(test_same_model_has_no_divergence),
+        cmocka_unit_test(test_coded_cache_is_near_the_float_one),
         cmocka_unit_test(test_checkpointing_changes_nothing),
         cmocka_unit_test(test_twice_is_the_same),
         cmocka_unit_test(test_bad_values_are_errors),

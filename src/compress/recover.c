@@ -1,0 +1,287 @@
+/*
+ * Recovery: the whole compressed model is trained to give its source's distributions (end-to-end distillation), codes
+ * chosen anew in every step. The recipe is measured: docs/quality.md.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "compress/pipeline.h"
+#include "core/clock.h"
+#include "core/memory.h"
+#include "train/train.h"
+
+#define BATCH 4u
+#define HELD_OUT 16u /* sequences */
+#define SCALE_RATE 0.01f
+#define NORM_RATE 0.003f
+/* Rows of rare tokens have gradients of noise, which Adam makes large. */
+#define EMBD_RATE 0.0005f
+#define CHECKPOINT_SECONDS 480.0
+
+typedef struct recovery {
+    acc_run *r;
+    acc_train_model student, teacher;
+    int32_t *ids; /* training sequences, then the held-out ones */
+    uint32_t n_seqs, n_held_out, seq_len;
+    uint64_t steps;
+    uint8_t *blob[ACC_LINEARS];
+    uint8_t *head[2];
+    float *vectors;
+    char checkpoint[PATH_MAX];
+    double from; /* fraction of the whole run at which training began */
+} recovery;
+
+static float default_rate(acc_format f)
+{
+    return f == ACC_FMT_W2S ? 0.02f : 0.004f;
+}
+
+static uint32_t sequence_length(const acc_run *r)
+{
+    return r->hp->n_ctx_train < ACC_RECOVER_LEN ? r->hp->n_ctx_train : ACC_RECOVER_LEN;
+}
+
+uint64_t acc_run_recover_bytes(const acc_run *r)
+{
+    const acc_hparams *hp = r->hp;
+    const uint64_t head = (uint64_t)hp->n_vocab * hp->n_embd * 4, logits = 8ull * ACC_LOSS_ROWS * hp->n_vocab;
+    return acc_train_model_bytes(hp, true, true) + acc_train_model_bytes(hp, false, false) + head + logits +
+           acc_tape_bytes(hp, BATCH, sequence_length(r), true, acc_pool_size(r->rt->pool));
+}
+
+/* ---- the text ---- */
+
+/* Every n-th sequence of the text is held out. */
+static accllm_status split_text(recovery *v, const acc_calibration *c, accllm_error *err)
+{
+    const size_t len = c->seq_len;
+    v->seq_len = c->seq_len;
+    v->n_held_out = c->n_seqs >= 4 * HELD_OUT ? HELD_OUT : 0;
+    v->n_seqs = c->n_seqs - v->n_held_out;
+    ACC_TRY(acc_alloc((void **)&v->ids, (size_t)c->n_seqs * len, sizeof *v->ids, "training text", err));
+    uint32_t trained = 0, held = 0;
+    for (uint32_t i = 0; i < c->n_seqs; i++) {
+        const bool hold = held < v->n_held_out && i == (uint32_t)((uint64_t)c->n_seqs * held / v->n_held_out);
+        const size_t to = hold ? v->n_seqs + held++ : trained++;
+        memcpy(v->ids + to * len, c->ids + i * len, len * sizeof *v->ids);
+    }
+    return ACCLLM_OK;
+}
+
+static accllm_status load_text(recovery *v, accllm_error *err)
+{
+    acc_run *r = v->r;
+    accllm_tokenizer *tok;
+    acc_calibration c = {0};
+    const uint32_t len = sequence_length(r);
+    const uint64_t tokens = r->p->recover_tokens + (uint64_t)HELD_OUT * len;
+    ACC_TRY(accllm_tokenizer_open(&tok, r->src_path, err));
+    accllm_status s = acc_calibration_create(
+        &c, tok, r->p->calib_path, tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)tokens, len, r->hp->n_vocab, err);
+    accllm_tokenizer_free(&tok);
+    if (s == ACCLLM_OK && c.n_seqs < BATCH)
+        s = acc_fail(err, ACCLLM_E_ARG,
+                     "recovery: the calibration text has %u sequences of %u tokens; it takes at least %u", c.n_seqs,
+                     c.seq_len, BATCH);
+    if (s == ACCLLM_OK) s = split_text(v, &c, err);
+    if (s == ACCLLM_OK) {
+        v->steps = r->p->recover_tokens / (BATCH * (uint64_t)v->seq_len);
+        if (v->steps == 0) v->steps = 1;
+        if (v->steps * BATCH > v->n_seqs)
+            acc_run_note(r, "recovery goes %.1f times through the text's %u sequences",
+                         (double)(v->steps * BATCH) / v->n_seqs, v->n_seqs);
+    }
+    acc_calibration_free(&c);
+    return s;
+}
+
+/* ---- the models ---- */
+
+/* A layer's trained vectors by their places among the work folder's. */
+typedef struct vector_place {
+    acc_tensor_id id;
+    uint32_t at, end;
+} vector_place;
+
+static void vector_places(const acc_vector_map *m, vector_place out[5])
+{
+    const vector_place all[5] = {{ACC_T_ATTN_NORM, m->attn_norm, m->ffn_norm},
+                                 {ACC_T_FFN_NORM, m->ffn_norm, m->q_bias},
+                                 {ACC_T_ATTN_Q_BIAS, m->q_bias, m->k_bias},
+                                 {ACC_T_ATTN_K_BIAS, m->k_bias, m->v_bias},
+                                 {ACC_T_ATTN_V_BIAS, m->v_bias, m->end}};
+    memcpy(out, all, sizeof all);
+}
+
+/* The solver's codes and vectors become the student's start. */
+static accllm_status load_layer(recovery *v, uint32_t layer, accllm_error *err)
+{
+    acc_run *r = v->r;
+    acc_layer_data d = r->layer;
+    vector_place places[5];
+    vector_places(&r->map, places);
+    ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_SOLVED, layer, &d, err));
+    for (int i = 0; i < ACC_LINEARS; i++) {
+        acc_weight w = r->shapes[layer][i];
+        acc_weight_bind(&w, d.blob[i]);
+        acc_train_tensor_unpack(acc_train_find(&v->student, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer), &w);
+    }
+    memcpy(v->student.k_mean + (size_t)layer * r->map.attn_norm, d.vectors, r->map.attn_norm * sizeof(float));
+    for (int i = 0; i < 5; i++)
+        if (places[i].end > places[i].at)
+            memcpy(acc_train_find(&v->student, places[i].id, layer)->latent, d.vectors + places[i].at,
+                   (places[i].end - places[i].at) * sizeof(float));
+    acc_layer_data_close(&d);
+    return ACCLLM_OK;
+}
+
+static void set_rates(recovery *v)
+{
+    const double asked = v->r->p->recover_rate;
+    acc_train_rates(&v->student, 1);
+    for (uint32_t i = 0; i < v->student.n_tensors; i++) {
+        acc_train_tensor *t = &v->student.tensors[i];
+        const float matrix = asked > 0 ? (float)asked : default_rate(t->shape.format);
+        t->rate *= acc_tensor_is_linear(t->id) ? matrix : t->shape.rows > 1 ? EMBD_RATE : NORM_RATE;
+    }
+}
+
+static accllm_status load_models(recovery *v, accllm_error *err)
+{
+    acc_run *r = v->r;
+    ACC_TRY(acc_run_shapes(r, err));
+    ACC_TRY(acc_train_model_create(&v->teacher, r->src, NULL, NULL, NULL, false, err));
+    ACC_TRY(acc_train_model_load(&v->teacher, r->src, err));
+    ACC_TRY(acc_train_model_create(&v->student, r->src, (const acc_weight(*)[7])r->shapes, &r->plan.embd,
+                                   &r->plan.output, true, err));
+    for (uint32_t i = 0; i < v->student.n_tensors; i++) {
+        acc_train_tensor *t = &v->student.tensors[i];
+        if (acc_tensor_is_global(t->id)) ACC_TRY(r->src->read_rows(r->src, t->id, 0, 0, t->shape.rows, t->latent, err));
+    }
+    for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) ACC_TRY(load_layer(v, layer, err));
+    set_rates(v);
+    return ACCLLM_OK;
+}
+
+/* ---- the best so far ---- */
+
+static accllm_status save_tuned_layer(recovery *v, uint32_t layer, accllm_error *err)
+{
+    acc_run *r = v->r;
+    acc_layer_data d = r->layer;
+    vector_place places[5];
+    vector_places(&r->map, places);
+    memcpy(d.record, r->records + (size_t)layer * ACC_LINEARS, sizeof d.record);
+    for (int i = 0; i < ACC_LINEARS; i++) {
+        const acc_train_tensor *t = acc_train_find(&v->student, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer);
+        ACC_TRY(acc_train_tensor_pack(t, v->blob[i], err));
+        d.blob[i] = v->blob[i];
+    }
+    memcpy(v->vectors, v->student.k_mean + (size_t)layer * r->map.attn_norm, r->map.attn_norm * sizeof(float));
+    for (int i = 0; i < 5; i++)
+        if (places[i].end > places[i].at)
+            memcpy(v->vectors + places[i].at, acc_train_find(&v->student, places[i].id, layer)->latent,
+                   (places[i].end - places[i].at) * sizeof(float));
+    d.vectors = v->vectors;
+    return acc_work_save_layer(&r->work, ACC_WORK_TUNED, layer, &d, err);
+}
+
+static accllm_status save_best(void *user, uint64_t step, double held_out, accllm_error *err)
+{
+    recovery *v = user;
+    acc_run *r = v->r;
+    (void)step;
+    (void)held_out;
+    for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) ACC_TRY(save_tuned_layer(v, layer, err));
+    acc_layer_data d = {.n_vectors = r->hp->n_embd,
+                        .vectors = acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent};
+    for (int i = 0; i < (r->hp->tied ? 1 : 2); i++) {
+        const acc_train_tensor *t = acc_train_find(&v->student, i ? ACC_T_OUTPUT : ACC_T_TOKEN_EMBD, 0);
+        ACC_TRY(acc_train_tensor_pack(t, v->head[i], err));
+        d.blob[i] = v->head[i];
+        d.bytes[i] = acc_weight_bytes(&t->shape);
+    }
+    return acc_work_save_layer(&r->work, ACC_WORK_TUNED, r->hp->n_layers, &d, err);
+}
+
+static void show_progress(void *user, uint64_t step, double loss, double held_out)
+{
+    recovery *v = user;
+    const double done = (double)step / (double)v->steps;
+    acc_run_progress(v->r, v->from + (0.98 - v->from) * done, "recover: step %llu/%llu, KL %.4f, held-out %.4f",
+                     (unsigned long long)step, (unsigned long long)v->steps, loss, held_out);
+}
+
+static accllm_status allocate(recovery *v, accllm_error *err)
+{
+    acc_run *r = v->r;
+    for (int i = 0; i < ACC_LINEARS; i++)
+        ACC_TRY(acc_alloc((void **)&v->blob[i], r->layer.bytes[i], 1, "packed weights", err));
+    ACC_TRY(acc_alloc((void **)&v->head[0], acc_weight_bytes(&r->plan.embd), 1, "packed embedding", err));
+    if (!r->hp->tied)
+        ACC_TRY(acc_alloc((void **)&v->head[1], acc_weight_bytes(&r->plan.output), 1, "packed output", err));
+    return acc_alloc((void **)&v->vectors, r->layer.n_vectors, sizeof *v->vectors, "a layer's vectors", err);
+}
+
+static accllm_status train(recovery *v, accllm_error *err)
+{
+    acc_run *r = v->r;
+    acc_train_result result;
+    const size_t held = (size_t)v->n_seqs * v->seq_len;
+    const acc_train_params p = {.ids = v->ids,
+                                .n_seqs = v->n_seqs,
+                                .seq_len = v->seq_len,
+                                .held_out = v->ids + held,
+                                .n_held_out = v->n_held_out,
+                                .batch = BATCH,
+                                .steps = v->steps,
+                                .scale_rate = SCALE_RATE,
+                                .keep_all = true,
+                                .rules = {.a8 = true,
+                                          .kv_bits = r->plan.kv_bits,
+                                          .page = r->plan.page,
+                                          .sinks = r->plan.sinks,
+                                          .window = r->plan.window,
+                                          .k_mean = v->student.k_mean},
+                                .teacher = &v->teacher,
+                                .seed = 1,
+                                .checkpoint = v->checkpoint,
+                                .config_hash = r->work.config_hash,
+                                .checkpoint_seconds = CHECKPOINT_SECONDS,
+                                .best = save_best,
+                                .progress = show_progress,
+                                .user = v};
+    v->from = r->fraction;
+    r->eta_start = acc_seconds();
+    r->fraction_start = r->fraction;
+    ACC_TRY(acc_train_run(r->rt, &v->student, &p, &result, err));
+    acc_free(result.history);
+    if (v->n_held_out == 0) ACC_TRY(save_best(v, result.steps, 0, err));
+    acc_run_note(r, "recovery: divergence from the source on held-out text %.4f before, %.4f at step %llu of %llu",
+                 result.first, result.best, (unsigned long long)result.best_step, (unsigned long long)result.steps);
+    return ACCLLM_OK;
+}
+
+static void recovery_free(recovery *v)
+{
+    acc_train_model_free(&v->student);
+    acc_train_model_free(&v->teacher);
+    for (int i = 0; i < ACC_LINEARS; i++) acc_free(v->blob[i]);
+    for (int i = 0; i < 2; i++) acc_free(v->head[i]);
+    acc_free(v->ids);
+    acc_free(v->vectors);
+}
+
+accllm_status acc_run_recover(acc_run *r, accllm_error *err)
+{
+    recovery v = {.r = r};
+    if (!r->p->recover_tokens) return ACCLLM_OK;
+    (void)snprintf(v.checkpoint, sizeof v.checkpoint, "%s/recover.bin", r->work.dir);
+    accllm_status s = load_text(&v, err);
+    if (s == ACCLLM_OK) s = load_models(&v, err);
+    if (s == ACCLLM_OK) s = allocate(&v, err);
+    if (s == ACCLLM_OK) s = train(&v, err);
+    recovery_free(&v);
+    return s == ACCLLM_OK ? acc_run_tuned_means(r, err) : s;
+}
