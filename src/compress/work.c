@@ -24,8 +24,10 @@ static bool work_path(const acc_work *w, char out[PATH_MAX], const char *name)
 
 static bool is_ours(const char *name)
 {
-    return strncmp(name, "layer-", 6) == 0 || strncmp(name, "hidden.bin", 10) == 0 ||
-           strncmp(name, "config.json", 11) == 0;
+    static const char *const begin[] = {"layer-", "tuned-", "recover.bin", "hidden.bin", "config.json"};
+    for (size_t i = 0; i < sizeof begin / sizeof *begin; i++)
+        if (strncmp(name, begin[i], strlen(begin[i])) == 0) return true;
+    return false;
 }
 
 /* Removes our files from the folder, the lock excepted. Strange files stay, and then so does the folder. */

@@ -1,0 +1,116 @@
+/* Recovery training as a stage of the compressor: it lowers the divergence from the source, its result is what the
+ * file holds, and an interruption anywhere changes no byte. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+#include "model/packed.h"
+
+#define TOKENS 5120 /* enough for held-out sequences */
+
+static void note_of(const fixture *f, double *before, double *after)
+{
+    const char *at = strstr(f->watch.notes, "held-out text ");
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, "held-out text %lf before, %lf at", before, after), 2);
+}
+
+static void recovery_lowers_the_divergence(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"w2s", "w4"};
+    for (int i = 0; i < 2; i++) {
+        tiny_options o = tiny_defaults();
+        o.n_ctx = 64;
+        o.n_ctx = 64;
+        fixture f;
+        double before, after;
+        o.tied = i == 0;
+        o.biases = i == 1;
+        start(&f, &o);
+        f.p.weights = formats[i];
+        f.p.method = "rtn";
+        f.p.recover_tokens = TOKENS;
+        must_compress(&f, NULL);
+        assert_false(f.watch.fell);
+        assert_non_null(strstr(f.watch.notes, "recovery: 5120 tokens"));
+        note_of(&f, &before, &after);
+        assert_true(after < 0.8 * before);
+        acc_packed *m;
+        assert_int_equal(acc_packed_open(&m, f.out, true, true, NULL), ACCLLM_OK);
+        acc_packed_free(&m);
+        finish(&f);
+    }
+}
+
+static void an_interrupted_recovery_ends_in_the_same_bytes(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    o.n_ctx = 64;
+    fixture f;
+    start(&f, &o);
+    f.p.weights = "w2s";
+    f.p.method = "rtn";
+    f.p.recover_tokens = TOKENS;
+    must_compress(&f, NULL);
+    const unsigned calls = f.watch.calls;
+    acc_file want = read_output(&f);
+    assert_int_equal(unlink(f.out), 0);
+    /* Several interruptions of one run, in the training and in the passes before and after it. */
+    f.p.resume = false;
+    for (unsigned stop = 3; stop < calls; stop += calls / 6) {
+        f.watch.stop_at = stop;
+        const accllm_status s = compress(&f, NULL);
+        accllm_runtime_clear_abort(f.rt);
+        if (s == ACCLLM_OK) break;
+        assert_int_equal(s, ACCLLM_E_CANCELLED);
+        assert_false(exists(f.out));
+        f.p.resume = true;
+    }
+    f.watch.stop_at = 0;
+    must_compress(&f, NULL);
+    same_output(&f, &want);
+    acc_file_close(&want);
+    finish(&f);
+}
+
+static void too_little_text_is_refused(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    o.n_ctx = 64;
+    fixture f;
+    start(&f, &o);
+    FILE *file = fopen(beside(&f, ".txt"), "w");
+    assert_non_null(file);
+    (void)fputs("a few words only", file);
+    assert_int_equal(fclose(file), 0);
+    char *path = strdup(beside(&f, ".txt"));
+    f.p.calib_path = path;
+    f.p.recover_tokens = 1000;
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    assert_non_null(strstr(f.err.text, "recovery: the calibration text has"));
+    f.p.recover_rate = -1;
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+    f.p.resume = false;
+    f.p.recover_rate = 0;
+    f.p.recover_tokens = 0;
+    f.p.calib_path = NULL;
+    must_compress(&f, NULL);
+    finish(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(recovery_lowers_the_divergence),
+        cmocka_unit_test(an_interrupted_recovery_ends_in_the_same_bytes),
+        cmocka_unit_test(too_little_text_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
