@@ -205,6 +205,8 @@ static accllm_status open_any(acc_source **src, acc_packed **packed, const char 
 accllm_status accllm_export(accllm_runtime *rt, const char *model_path, const char *out_path, const char *type,
                             accllm_error *err)
 {
+    if (!rt || !model_path || !out_path || !type)
+        return acc_fail(err, ACCLLM_E_ARG, "export: no runtime, or paths or type not named");
     bool f16 = strcmp(type, "f16") == 0;
     acc_source *src = NULL;
     acc_packed *packed = NULL;

@@ -1,6 +1,6 @@
 /*
  * The inside of accllm_model and accllm_session: a session is one of two engines behind a small table.
- * {eval, compress, accel} and the public calls work on this alone.
+ * {eval, compress} and the public calls work on this alone.
  */
 #ifndef ACC_ENGINE_ENGINE_H
 #define ACC_ENGINE_ENGINE_H

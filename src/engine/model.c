@@ -109,6 +109,7 @@ accllm_status accllm_model_open(accllm_model **out, accllm_runtime *rt, const ch
     accllm_model *m;
     *out = NULL;
     accllm_model_params_init(&params);
+    if (!rt || !path) return acc_fail(err, ACCLLM_E_ARG, "model: no runtime or no path");
     if (p && p->struct_size != sizeof params)
         return acc_fail(err, ACCLLM_E_ARG, "model parameters were not set up by accllm_model_params_init()");
     if (p) params = *p;
@@ -155,6 +156,8 @@ accllm_status accllm_model_random(accllm_model **out, accllm_runtime *rt, const 
 {
     accllm_model *m;
     *out = NULL;
+    if (!rt || !shape || !weights || !head)
+        return acc_fail(err, ACCLLM_E_ARG, "random model: no runtime, or shape or formats not named");
     ACC_TRY(make_model(&m, rt, err));
     uint64_t mode = acc_fp_enter();
     accllm_status s = open_random(m, shape, weights, head, err);

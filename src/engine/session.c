@@ -14,8 +14,6 @@ void accllm_session_params_init(accllm_session_params *p)
 
 static accllm_status resolve(accllm_session_params *p, const accllm_model_info *info, accllm_error *err)
 {
-    if (p->struct_size != sizeof *p)
-        return acc_fail(err, ACCLLM_E_ARG, "session parameters were not set up by accllm_session_params_init()");
     if (p->sinks == UINT32_MAX) p->sinks = info->default_sinks;
     if (p->window == 0) p->window = info->default_window;
     if (p->n_ctx == 0) p->n_ctx = info->n_ctx_train;
@@ -25,8 +23,8 @@ static accllm_status resolve(accllm_session_params *p, const accllm_model_info *
     if (p->full_attention) p->window = p->n_ctx;
     uint64_t reach = p->full_attention ? p->n_ctx : (uint64_t)p->sinks + p->window;
     if (reach > info->n_ctx_train && !p->force)
-        return acc_fail(err, ACCLLM_E_LIMIT, "%s of %llu tokens exceed the trained context of %u (force overrides)",
-                        p->full_attention ? "a context" : "sinks and window", (unsigned long long)reach,
+        return acc_fail(err, ACCLLM_E_LIMIT, "%s %llu tokens, more than the trained context of %u (force overrides)",
+                        p->full_attention ? "full attention over" : "sinks and window of", (unsigned long long)reach,
                         info->n_ctx_train);
     return ACCLLM_OK;
 }
@@ -49,6 +47,9 @@ accllm_status accllm_session_create(accllm_session **out, accllm_model *m, const
                                     accllm_error *err)
 {
     *out = NULL;
+    if (!m) return acc_fail(err, ACCLLM_E_ARG, "session: no model");
+    if (p && p->struct_size != sizeof *p)
+        return acc_fail(err, ACCLLM_E_ARG, "session parameters were not set up by accllm_session_params_init()");
     accllm_session *s = acc_calloc(1, sizeof *s);
     if (!s) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: session");
     s->model = m;
@@ -117,7 +118,8 @@ accllm_status accllm_session_eval(accllm_session *s, const int32_t *ids, size_t 
                                   const float **logits, accllm_error *err)
 {
     if (logits) *logits = NULL;
-    if (n == 0 || n_logits > n || n_logits > s->params.max_logits || (n_logits && !logits))
+    if (!ids || (n_logits && !logits)) return acc_fail(err, ACCLLM_E_ARG, "no tokens, or no place for the logits");
+    if (n == 0 || n_logits > n || n_logits > s->params.max_logits)
         return acc_fail(err, ACCLLM_E_ARG, "%zu tokens and %zu logits asked for; the session gives up to %u", n,
                         n_logits, s->params.max_logits);
     uint64_t mode = acc_fp_enter();

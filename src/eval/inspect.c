@@ -178,7 +178,7 @@ accllm_status accllm_inspect(accllm_inspection **out, const char *path, bool ver
 
 void accllm_inspection_free(accllm_inspection **xp)
 {
-    accllm_inspection *x = *xp;
+    accllm_inspection *x = xp ? *xp : NULL;
     if (!x) return;
     for (size_t i = 0; i < x->n; i++) free((char *)(uintptr_t)x->tensors[i].name);
     acc_free(x->tensors);

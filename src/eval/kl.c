@@ -88,6 +88,7 @@ accllm_status accllm_eval_kl(accllm_model *m, accllm_model *ref, const accllm_se
                              const accllm_ppl_params *p, accllm_kl_result *r, accllm_error *err)
 {
     *r = (accllm_kl_result){0};
+    ACC_TRY(acc_walk_check(p, err));
     kl_run run = {.p = p, .n_vocab = accllm_model_get_info(m)->n_vocab, .start = acc_seconds()};
     accllm_session *s = NULL, *s_ref = NULL;
     int32_t *ids, bos;

@@ -194,7 +194,7 @@ accllm_status accllm_eval_ladder(accllm_runtime *rt, const char *model_path, con
                                  accllm_error *err)
 {
     *r = (accllm_ladder_result){0};
-    if (p->struct_size != sizeof *p)
+    if (!p || p->struct_size != sizeof *p)
         return acc_fail(err, ACCLLM_E_ARG, "parameters were not set up by accllm_ladder_params_init()");
     if (p->ppl.stream) return acc_fail(err, ACCLLM_E_ARG, "the ladder's first rung cannot read a stream");
     ladder l = {.rt = rt,

@@ -92,10 +92,10 @@ static accllm_status prepare(ppl_run *run, const int32_t *ids, size_t n, int32_t
     ACC_TRY(acc_walk_init(&run->walk, ids, n, bos, run->p, rows, err));
     ACC_TRY(check(run, err));
     run->bucket_from = acc_walk_first_target(&run->walk);
-    size_t windows = run->p->stream || bos >= 0 || run->walk.stride < run->walk.span ? 1 : 0;
     /* back-to-back windows without BOS give their first tokens no score */
+    const bool all = run->p->stream || bos >= 0 || run->walk.stride < run->walk.span;
     n = run->walk.n;
-    run->to_score = windows ? n - run->bucket_from : n - (n + run->walk.span - 1) / run->walk.span;
+    run->to_score = all ? n - run->bucket_from : n - (n + run->walk.span - 1) / run->walk.span;
     if (!run->p->stream && run->walk.stride >= run->walk.span) return ACCLLM_OK;
     return acc_alloc((void **)&run->r->buckets, n / run->p->bucket + 1, sizeof *run->r->buckets, "buckets", err);
 }
@@ -104,6 +104,7 @@ accllm_status accllm_eval_ppl(accllm_model *m, const accllm_session_params *sp, 
                               const accllm_ppl_params *p, accllm_ppl_result *r, accllm_error *err)
 {
     *r = (accllm_ppl_result){0};
+    ACC_TRY(acc_walk_check(p, err));
     int32_t *ids, bos;
     size_t n;
     accllm_session *s = NULL;

@@ -161,7 +161,7 @@ accllm_status accllm_eval_tasks(accllm_model *m, const accllm_session_params *sp
                                 const accllm_tasks_params *p, accllm_tasks_result *r, accllm_error *err)
 {
     *r = (accllm_tasks_result){0};
-    if (p->struct_size != sizeof *p)
+    if (!p || p->struct_size != sizeof *p)
         return acc_fail(err, ACCLLM_E_ARG, "parameters were not set up by accllm_tasks_params_init()");
     const accllm_tokenizer *tok = accllm_model_tokenizer(m);
     if (!tok) return acc_fail(err, ACCLLM_E_UNSUPPORTED, "the model has no tokenizer");

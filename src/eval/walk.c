@@ -8,12 +8,18 @@
 
 #define LOGITS_BYTES ((size_t)32 << 20)
 
+accllm_status acc_walk_check(const accllm_ppl_params *p, accllm_error *err)
+{
+    if (!p || p->struct_size != sizeof *p)
+        return acc_fail(err, ACCLLM_E_ARG, "parameters were not set up by accllm_ppl_params_init()");
+    return ACCLLM_OK;
+}
+
 accllm_status acc_walk_init(acc_walk *w, const int32_t *ids, size_t n, int32_t bos, const accllm_ppl_params *p,
                             size_t rows, accllm_error *err)
 {
     *w = (acc_walk){0};
-    if (p->struct_size != sizeof *p)
-        return acc_fail(err, ACCLLM_E_ARG, "parameters were not set up by accllm_ppl_params_init()");
+    ACC_TRY(acc_walk_check(p, err));
     if (p->bucket == 0) return acc_fail(err, ACCLLM_E_ARG, "a bucket must hold at least one token");
     *w = (acc_walk){.ids = ids, .n = n, .bos = bos, .stream = p->stream, .rows = rows};
     size_t ctx = p->ctx, stride = p->stride ? p->stride : p->ctx, lead = bos >= 0;

@@ -31,6 +31,8 @@ typedef struct acc_walk_step {
     size_t n_ids, n_rows, first_target;
 } acc_walk_step;
 
+/* E_ARG: no parameters, or of another version. */
+accllm_status acc_walk_check(const accllm_ppl_params *p, accllm_error *err) ACC_MUST_CHECK;
 /* E_ARG: a context below 2, a stride above it, or fewer tokens than give one score. */
 accllm_status acc_walk_init(acc_walk *w, const int32_t *ids, size_t n, int32_t bos, const accllm_ppl_params *p,
                             size_t rows, accllm_error *err) ACC_MUST_CHECK;

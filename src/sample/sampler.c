@@ -52,7 +52,7 @@ void accllm_sampler_params_init(accllm_sampler_params *p)
 
 static accllm_status check_params(const accllm_sampler_params *p, uint32_t n_vocab, accllm_error *err)
 {
-    if (p->struct_size != sizeof *p)
+    if (!p || p->struct_size != sizeof *p)
         return acc_fail(err, ACCLLM_E_ARG, "sampler: the parameters were not set by accllm_sampler_params_init()");
     if (n_vocab == 0 || n_vocab > MAX_VOCAB)
         return acc_fail(err, ACCLLM_E_LIMIT, "sampler: a vocabulary of %u tokens, 1 to %u are supported", n_vocab,
@@ -95,7 +95,7 @@ accllm_status accllm_sampler_create(accllm_sampler **out, const accllm_sampler_p
 
 void accllm_sampler_free(accllm_sampler **s)
 {
-    if (!*s) return;
+    if (!s || !*s) return;
     acc_free((*s)->adjusted);
     acc_free((*s)->recent);
     acc_free((*s)->c);
@@ -312,7 +312,7 @@ static uint32_t keep(accllm_sampler *s, const float *logits)
         n = collect(s, logits, known ? bucket_of_mass(s, p * z, false) : N_BUCKETS - 1);
     }
     if (nucleus) {
-        if (top_k || s->p.top_k > 0) z = mass_of(s, 0, n, 1.0);
+        if (s->p.top_k > 0) z = mass_of(s, 0, n, 1.0);
         n = rank_at_mass(s, n, p * z, 1.0, false) + 1;
     }
     if (s->p.min_p > 0.0f) {

@@ -257,7 +257,7 @@ class Run(WithModels):
             self.assertEqual(more["ids"][:len(r["ids"])], r["ids"])
             self.assertGreater(more["session_bytes"], r["session_bytes"])
             _, err = self.run_it(*args, "--ctx", "4000", expect=2)
-            self.assertIn("exceed the trained context", err)
+            self.assertIn("more than the trained context", err)
             self.json(*args, "--ctx", "4000", "--force", "-n", "2")
 
     def test_float_and_contract(self):
@@ -432,7 +432,7 @@ class Bench(WithModels):
 
     def test_refusals(self):
         self.fails(2, "bench", self.w8, "-p", "0", "-n", "0", says="no tokens")
-        self.fails(2, "bench", self.w8, "--window", "5000", says="exceed the trained context")
+        self.fails(2, "bench", self.w8, "--window", "5000", says="more than the trained context")
 
     def test_table(self):
         out, _ = self.run_it("bench", self.w8, "-p", "16", "-n", "8", "-r", "1")

@@ -248,6 +248,7 @@ static void bad_requests_are_refused(void **state)
     accllm_ppl_params_init(&f.p);
     f.p.struct_size = 3;
     assert_int_equal(accllm_eval_ppl(f.m, &f.sp, text, 50, &f.p, &f.r, &f.err), ACCLLM_E_ARG);
+    assert_int_equal(accllm_eval_ppl(f.m, &f.sp, text, 50, NULL, &f.r, &f.err), ACCLLM_E_ARG);
     accllm_ppl_params_init(&f.p);
     accllm_runtime_abort(f.rt);
     assert_int_equal(accllm_eval_ppl(f.m, &f.sp, text, 50, &f.p, &f.r, &f.err), ACCLLM_E_CANCELLED);

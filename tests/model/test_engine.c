@@ -73,6 +73,28 @@ static void runtimes_refuse_what_is_missing(void **state)
     assert_int_equal(accllm_runtime_create(&r, &p, &err), ACCLLM_E_ARG);
 }
 
+static void what_is_not_given_is_refused(void **state)
+{
+    (void)state;
+    accllm_model *m, *open = open_as(packed, ACCLLM_NUMERICS_AUTO, true);
+    accllm_session *s;
+    accllm_error err;
+    const float *logits;
+    assert_int_equal(accllm_model_open(&m, NULL, packed, NULL, &err), ACCLLM_E_ARG);
+    assert_int_equal(accllm_model_open(&m, rt, NULL, NULL, &err), ACCLLM_E_ARG);
+    assert_int_equal(accllm_model_random(&m, rt, NULL, "w4", "w8", &err), ACCLLM_E_ARG);
+    assert_int_equal(accllm_model_random(&m, rt, "smollm2-135m", NULL, "w8", &err), ACCLLM_E_ARG);
+    assert_null(m);
+    assert_int_equal(accllm_session_create(&s, NULL, NULL, &err), ACCLLM_E_ARG);
+    assert_null(s);
+    assert_int_equal(accllm_session_create(&s, open, NULL, &err), ACCLLM_OK);
+    assert_int_equal(accllm_session_eval(s, NULL, 1, 1, &logits, &err), ACCLLM_E_ARG);
+    assert_int_equal(accllm_session_eval(s, (const int32_t[]){1}, 1, 1, NULL, &err), ACCLLM_E_ARG);
+    assert_int_equal(accllm_session_eval(s, (const int32_t[]){1}, 1, 1, &logits, &err), ACCLLM_OK);
+    accllm_session_free(&s);
+    accllm_model_free(&open);
+}
+
 static void the_engine_follows_file_and_wish(void **state)
 {
     (void)state;
@@ -346,6 +368,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runtimes_refuse_what_is_missing),
+        cmocka_unit_test(what_is_not_given_is_refused),
         cmocka_unit_test(the_engine_follows_file_and_wish),
         cmocka_unit_test(logits_do_not_depend_on_the_cut),
         cmocka_unit_test(session_parameters_are_resolved_and_checked),

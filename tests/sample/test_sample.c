@@ -190,6 +190,7 @@ static void not_a_number_and_infinity_follow_the_rule(void **state)
 static void bad_parameters_are_refused(void **state)
 {
     (void)state;
+    accllm_sampler_free(NULL);
     const accllm_sampler_params bad[] = {
         params(-1, 0, 1, 0, 1),  params(NAN, 0, 1, 0, 1),   params(INFINITY, 0, 1, 0, 1), params(1, 0, 1.1f, 0, 1),
         params(1, 0, NAN, 0, 1), params(1, 0, 1, -0.1f, 1), params(1, 0, 1, 0, 0),        params(1, 0, 1, 0, INFINITY),
@@ -200,6 +201,7 @@ static void bad_parameters_are_refused(void **state)
         assert_int_equal(accllm_sampler_create(&s, &bad[i], 4, &err), ACCLLM_E_ARG);
         assert_null(s);
     }
+    assert_int_equal(accllm_sampler_create(&s, NULL, 4, &err), ACCLLM_E_ARG);
     accllm_sampler_params p = params(1, 0, 1, 0, 1);
     assert_int_equal(accllm_sampler_create(&s, &p, 0, &err), ACCLLM_E_LIMIT);
     assert_int_equal(accllm_sampler_create(&s, &p, UINT32_MAX, &err), ACCLLM_E_LIMIT);
