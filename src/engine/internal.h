@@ -26,7 +26,7 @@ struct accllm_session {
 /* info.c: everything but name and file size follows from the hyper-parameters and the tensors. */
 void acc_info_packed(accllm_model_info *info, const acc_packed *m);
 void acc_info_source(accllm_model_info *info, const acc_source *src);
-/* File and random models alike: a window of 0 in the file means the rule of design section 8. */
+/* File and random models alike: a window of 0 in the file means the rule of design section 9. */
 void acc_info_default_window(accllm_model_info *info);
 
 /* An AccLLM file in the quantised engine whose matrices are changed between reading and preparing. */

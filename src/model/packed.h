@@ -49,7 +49,7 @@ typedef struct acc_packed_plan {
     acc_weight linear[7];          /* by (id - ACC_T_ATTN_Q); the same in every layer */
     const acc_weight (*layers)[7]; /* [n_layers], where they differ (levels); NULL: linear in all */
     uint32_t page, sinks, kv_bits;
-    uint32_t window; /* 0: by the rule of design section 8 */
+    uint32_t window; /* 0: by the rule of design section 9 */
     bool k_mean;     /* the file has blk.N.attn_k_mean */
 } acc_packed_plan;
 
