@@ -7,7 +7,8 @@
 #include "core/hash.h"
 #include "core/memory.h"
 
-#define MAX_TEXT ((size_t)16 << 20)
+#define MAX_TEXT ((size_t)64 << 20)
+#define DOCUMENT_END "<|endoftext|>"
 
 /* Cuts the text's tokens into sequences that begin at evenly spread places. */
 static accllm_status cut(acc_calibration *c, const int32_t *ids, size_t n, uint32_t n_tokens, uint32_t max_len,
@@ -32,6 +33,74 @@ static accllm_status cut(acc_calibration *c, const int32_t *ids, size_t n, uint3
     return ACCLLM_OK;
 }
 
+/* The id of a special token that separates documents: the vocabulary's own, else its BOS, else -1. */
+static int32_t separator(const accllm_tokenizer *tok)
+{
+    int32_t *ids = NULL, id = -1;
+    size_t n = 0;
+    if (accllm_tokenize(tok, DOCUMENT_END, strlen(DOCUMENT_END), ACCLLM_TOKENIZE_SPECIAL, &ids, &n, NULL) ==
+            ACCLLM_OK &&
+        n == 1)
+        id = ids[0];
+    free(ids);
+    return id < 0 && accllm_tokenizer_adds_bos(tok) ? accllm_tokenizer_bos(tok) : id;
+}
+
+/* The length of the first document of a text, and where the next one begins. */
+static size_t document(const char *text, size_t size, size_t *next)
+{
+    const size_t mark = strlen(DOCUMENT_END);
+    for (size_t at = 0; at + mark <= size;) {
+        const bool found = memcmp(text + at, DOCUMENT_END, mark) == 0;
+        if (found && (at + mark == size || text[at + mark] == '\n')) {
+            *next = at + mark + (at + mark < size);
+            return at;
+        }
+        const char *line = memchr(text + at, '\n', size - at);
+        if (!line) break;
+        at = (size_t)(line - text) + 1;
+    }
+    *next = size;
+    return size;
+}
+
+typedef struct id_list {
+    int32_t *ids;
+    size_t n, room;
+} id_list;
+
+static accllm_status append(id_list *l, const int32_t *ids, size_t n, accllm_error *err)
+{
+    if (l->n + n > l->room) {
+        const size_t room = l->room * 2 > l->n + n ? l->room * 2 : l->n + n;
+        int32_t *more = realloc(l->ids, room * sizeof *more);
+        if (!more) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: calibration tokens");
+        l->ids = more;
+        l->room = room;
+    }
+    memcpy(l->ids + l->n, ids, n * sizeof *ids);
+    l->n += n;
+    return ACCLLM_OK;
+}
+
+/* All documents one after the other, a separator between two. Special tokens count: the text is the user's own. */
+static accllm_status tokenize_all(id_list *out, const accllm_tokenizer *tok, const char *text, size_t size,
+                                  accllm_error *err)
+{
+    const int32_t between = separator(tok);
+    for (size_t next; size > 0; text += next, size -= next) {
+        int32_t *ids = NULL;
+        size_t n = 0;
+        const size_t len = document(text, size, &next);
+        accllm_status s = accllm_tokenize(tok, text, len, ACCLLM_TOKENIZE_SPECIAL, &ids, &n, err);
+        if (s == ACCLLM_OK && n && out->n && between >= 0) s = append(out, &between, 1, err);
+        if (s == ACCLLM_OK) s = append(out, ids, n, err);
+        free(ids);
+        ACC_TRY(s);
+    }
+    return ACCLLM_OK;
+}
+
 static accllm_status check_ids(const acc_calibration *c, uint32_t n_vocab, accllm_error *err)
 {
     for (size_t i = 0; i < (size_t)c->n_seqs * c->seq_len; i++)
@@ -46,8 +115,7 @@ accllm_status acc_calibration_create(acc_calibration *c, const accllm_tokenizer 
 {
     *c = (acc_calibration){0};
     acc_file file = {0};
-    int32_t *ids = NULL;
-    size_t n = 0;
+    id_list all = {0};
     const char *text = (const char *)acc_calibration_text;
     size_t size = acc_calibration_text_size;
     if (max_len < 2) return acc_fail(err, ACCLLM_E_ARG, "the context is too short for calibration");
@@ -57,13 +125,13 @@ accllm_status acc_calibration_create(acc_calibration *c, const accllm_tokenizer 
         size = file.size < MAX_TEXT ? file.size : MAX_TEXT;
     }
     int32_t bos = accllm_tokenizer_adds_bos(tok) ? accllm_tokenizer_bos(tok) : -1;
-    accllm_status s = accllm_tokenize(tok, size ? text : "", size, 0, &ids, &n, err);
-    if (s == ACCLLM_OK && n < 2)
+    accllm_status s = tokenize_all(&all, tok, text, size, err);
+    if (s == ACCLLM_OK && all.n < 2)
         s = acc_fail(err, ACCLLM_E_ARG, "%s: no text to calibrate on", path ? path : "built-in text");
-    c->text_tokens = n;
-    if (s == ACCLLM_OK) s = cut(c, ids, n, n_tokens, max_len, bos, err);
+    c->text_tokens = all.n;
+    if (s == ACCLLM_OK) s = cut(c, all.ids, all.n, n_tokens, max_len, bos, err);
     if (s == ACCLLM_OK) s = check_ids(c, n_vocab, err);
-    free(ids);
+    free(all.ids);
     acc_file_close(&file);
     if (s != ACCLLM_OK) acc_calibration_free(c);
     return s;

@@ -20,9 +20,9 @@ typedef struct acc_calibration {
 } acc_calibration;
 
 /*
- * About n_tokens tokens as sequences of max_len (shorter where the text is), each with BOS where the tokenizer adds it.
- * path NULL: the built-in text; of a file at most the first 16 MB are used. E_ARG: no text; E_FORMAT: an id outside
- * [0, n_vocab).
+ * A line that holds only <|endoftext|> ends a document. About n_tokens tokens as sequences of max_len (shorter where
+ * the text is), each with BOS where the tokenizer adds it. path NULL: the built-in text; of a file at most the first 64
+ * MB are used. E_ARG: no text; E_FORMAT: an id outside [0, n_vocab).
  */
 accllm_status acc_calibration_create(acc_calibration *c, const accllm_tokenizer *tok, const char *path,
                                      uint32_t n_tokens, uint32_t max_len, uint32_t n_vocab,
