@@ -18,11 +18,12 @@ static void show_progress(void *user, double fraction, double so_far, double sec
     cli_progress_show("eval", detail, fraction, seconds_left);
 }
 
-static void set_params(const cli_options *o, const accllm_model_info *info, const char *figure, accllm_ppl_params *p)
+static int set_params(const cli_options *o, const accllm_model_info *info, const char *figure, accllm_ppl_params *p)
 {
-    cli_window_params(o, info, p);
+    int rc = cli_window_params(o, info, p);
     p->progress = show_progress;
     p->user = (void *)(uintptr_t)figure;
+    return rc;
 }
 
 static int need_text(const cli_options *o, const char *command, char **text, size_t *len)
@@ -94,8 +95,9 @@ int cmd_eval_ppl(const cli_options *o)
     if (rc == CLI_OK) {
         accllm_session_params sp;
         cli_session_params(o, &sp);
-        set_params(o, e.info, "perplexity", &p);
-        if (accllm_eval_ppl(e.model, &sp, text, len, &p, &r, &err) != ACCLLM_OK) rc = cli_fail(&err);
+        rc = set_params(o, e.info, "perplexity", &p);
+        if (rc == CLI_OK && accllm_eval_ppl(e.model, &sp, text, len, &p, &r, &err) != ACCLLM_OK)
+            rc = err.code == ACCLLM_E_LIMIT ? cli_fail_usage(&err) : cli_fail(&err);
         cli_progress_clear();
     }
     if (rc == CLI_OK) rc = report_ppl(o, e.info, &p, &r);
@@ -152,9 +154,10 @@ int cmd_eval_kl(const cli_options *o)
         accllm_session_params sp, ref_sp;
         accllm_ppl_params p;
         cli_session_params(o, &sp);
-        set_params(o, e.info, "divergence", &p);
+        rc = set_params(o, e.info, "divergence", &p);
         reference_params(ref, &p, &ref_sp);
-        if (accllm_eval_kl(e.model, ref, &sp, &ref_sp, text, len, &p, &r, &err) != ACCLLM_OK) rc = cli_fail(&err);
+        if (rc == CLI_OK && accllm_eval_kl(e.model, ref, &sp, &ref_sp, text, len, &p, &r, &err) != ACCLLM_OK)
+            rc = err.code == ACCLLM_E_LIMIT ? cli_fail_usage(&err) : cli_fail(&err);
         cli_progress_clear();
     }
     if (rc == CLI_OK) rc = report_kl(o, &r);

@@ -102,10 +102,10 @@ static void remove_file(eight_bits *w8)
     free(w8->folder);
 }
 
-static void set_params(const cli_options *o, const accllm_model_info *info, accllm_ladder_params *p)
+static int set_params(const cli_options *o, const accllm_model_info *info, accllm_ladder_params *p)
 {
     accllm_ladder_params_init(p);
-    cli_window_params(o, info, &p->ppl);
+    int rc = cli_window_params(o, info, &p->ppl);
     p->ppl.progress = show_eval;
     if (o->sinks >= 0) p->sinks = (uint32_t)o->sinks;
     p->window = (uint32_t)o->window;
@@ -113,6 +113,7 @@ static void set_params(const cli_options *o, const accllm_model_info *info, accl
     p->chunk = (uint32_t)o->chunk;
     p->force = o->force;
     p->use_mmap = !o->no_mmap;
+    return rc;
 }
 
 static int print_json(const accllm_ladder_params *p, const accllm_ladder_result *r)
@@ -164,8 +165,8 @@ static int climb(const cli_options *o, accllm_runtime *rt, const char *path, con
     accllm_ladder_params p;
     accllm_ladder_result r;
     eight_bits w8 = {0};
-    set_params(o, info, &p);
-    int rc = name_file(o, &w8);
+    int rc = set_params(o, info, &p);
+    if (rc == CLI_OK) rc = name_file(o, &w8);
     if (rc == CLI_OK) rc = make_file(o, rt, info, &w8);
     if (rc == CLI_OK) {
         accllm_status s = accllm_eval_ladder(rt, path, o->ref, w8.path, text, len, &p, &r, &err);

@@ -1,6 +1,9 @@
 #include "windows.h"
 
+#include <inttypes.h>
 #include <string.h>
+
+#include "report.h"
 
 enum { DEFAULT_CTX = 2048 };
 
@@ -11,7 +14,7 @@ const char *cli_bos_name(accllm_bos b)
     return bos_names[b];
 }
 
-void cli_window_params(const cli_options *o, const accllm_model_info *info, accllm_ppl_params *p)
+int cli_window_params(const cli_options *o, const accllm_model_info *info, accllm_ppl_params *p)
 {
     accllm_ppl_params_init(p);
     uint32_t usual = info->n_ctx_train > 1 && info->n_ctx_train < DEFAULT_CTX ? info->n_ctx_train : DEFAULT_CTX;
@@ -23,4 +26,7 @@ void cli_window_params(const cli_options *o, const accllm_model_info *info, accl
     for (unsigned i = 0; o->bos_at && i < sizeof bos_names / sizeof *bos_names; i++)
         if (strcmp(o->bos_at, bos_names[i]) == 0) p->bos = (accllm_bos)i;
     if (o->bucket) p->bucket = (uint32_t)o->bucket;
+    if (p->stream || p->stride <= p->ctx) return CLI_OK;
+    cli_error("--stride %" PRIu32 ": more than the %" PRIu32 " tokens of a window (--ctx)", p->stride, p->ctx);
+    return CLI_USAGE;
 }

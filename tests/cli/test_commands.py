@@ -312,6 +312,9 @@ class Eval(WithModels):
 
     def test_failures(self):
         self.fails(1, "eval", "ppl", self.w8, "--text", self.path("absent"), says="absent")
+        for more, says in ((["--ctx", "64", "--stride", "65"], "--stride 65"), (["--window", "5000"], "trained context")):
+            self.fails(2, "eval", "ppl", self.w8, "--text", self.text, *more, says=says)
+            self.fails(2, "eval", "kl", self.w8, "--ref", self.src, "--text", self.text, *more, says=says)
         _, err = self.run_it("eval", "ppl", self.w8, "--text", "-", expect=1, stdin=b"")
         self.assertIn("accllm: ", err)
         other = self.tiny("other.gguf", "vocab=290")
