@@ -174,11 +174,8 @@ static void any_bytes_give_items_or_an_error(void **state)
 {
     (void)state;
     static const char *const files[] = {
-        "{\"query\":\"Question: A?\\n\",\"choices\":[\"x "
-        "y\",\"z\"],\"gold\":1}\n{\"query\":\"\",\"choices\":[\"x\",\"y\"],"
-        "\"gold\":0}\n",
-        "{\"activity_label\":\"R\",\"ctx_a\":\"A [h] s.\",\"ctx_b\":\"he\",\"endings\":[\"f  o. [title] X\",\"y\"],"
-        "\"label\":\"0\"}\n",
+        "{\"query\":\"Question: A?\\n\",\"choices\":[\"x y\",\"z\"],\"gold\":1}\n{\"query\":\"\",\"choices\":[]}\n",
+        "{\"ctx_a\":\"A [h] s.\",\"ctx_b\":\"he\",\"endings\":[\"f  o. [title] X\",\"y\"],\"label\":\"0\"}\n",
         "{\"context_options\":[\"a\",\"b\"],\"continuation\":\"c.\",\"gold\":0}\n",
         "{\"text\":\"a b c\"}\n{\"context\":\"a b \",\"continuation\":\"c\"}\n",
         "R: A [title] man. the lady\n3\nruns.\nfalls [x] off.\n sits.\nstands.\nx\n0\na\nb\nc\nd\n",
