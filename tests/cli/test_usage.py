@@ -27,7 +27,7 @@ class Help(Case):
             self.assertIn("examples:", text)
             self.assertIn("--json", text)
             self.assertLessEqual(max(map(len, text.splitlines())), 120)
-            for later in ("--grammar", "--target-bpw", "--target-size", "--recover-tokens", "--backend"):
+            for later in ("--grammar", "--target-bpw", "--target-size", "--backend"):
                 self.assertNotIn(later, text)
 
     def test_eval_help_shows_both(self):
@@ -104,6 +104,7 @@ class BadUsage(Case):
             (["compress", "a", "b", "--group", "50"], "must be one of 32|64|128"),
             (["compress", "a", "b", "--page", "48"], "must be a power of two"),
             (["compress", "a", "b", "--weights", "w3"], "must be one of"),
+            (["compress", "a", "b", "--recover", "half"], "must be one of off|full"),
             (["bench", "--shape", "llama"], "must be one of llama2-7b"),
             (["bench", "m", "-r", "0"], "must be 1 to"),
             (["bench", "m", "-r", "1001"], "must be 1 to 1000"),
@@ -115,11 +116,9 @@ class BadUsage(Case):
             self.fails(2, "run", "m", "-p", "a", *args, says="mmx", env=env)
 
     def test_what_belongs_to_later_versions(self):
-        for args in (["serve", "m"], ["sim"], ["help", "serve"],
-                     ["run", "m", "--grammar", "g"], ["run", "m", "--backend", "rtl"],
-                     ["eval", "ppl", "m", "--backend", "device"], ["compress", "a", "b", "--recover", "full"],
-                     ["compress", "a", "b", "--target-bpw", "2"], ["compress", "a", "b", "--target-size", "9"],
-                     ["compress", "a", "b", "--recover-tokens", "9"]):
+        for args in (["serve", "m"], ["sim"], ["help", "serve"], ["run", "m", "--grammar", "g"],
+                     ["run", "m", "--backend", "rtl"], ["eval", "ppl", "m", "--backend", "device"],
+                     ["compress", "a", "b", "--target-bpw", "2"], ["compress", "a", "b", "--target-size", "9"]):
             self.fails(2, *args, says="not available in this version")
 
 
