@@ -153,7 +153,7 @@ int cmd_chat(const cli_options *o)
     if (rc == CLI_OK) rc = cli_need_tokenizer(&c.engine, path);
     if (rc == CLI_OK) rc = cli_dialogue_open(&c.d, &c.engine, o);
     if (rc == CLI_OK && !(c.line = cli_line_open())) rc = CLI_FAILED;
-    if (rc == CLI_OK && o->json && !(c.turns = json_array())) rc = CLI_FAILED;
+    if (rc == CLI_OK && o->json && !(c.turns = json_array())) rc = cli_out_of_memory("JSON output");
     if (rc == CLI_OK) rc = converse(&c);
     if (c.turns) json_decref(c.turns);
     cli_line_close(&c.line);

@@ -79,10 +79,7 @@ static int print_table(const accllm_inspection *x)
     const accllm_tensor_info *t;
     size_t n = accllm_inspection_tensors(x, &t);
     group *groups = calloc(n + 1, sizeof *groups);
-    if (!groups) {
-        cli_error("out of memory: tensor table");
-        return CLI_FAILED;
-    }
+    if (!groups) return cli_out_of_memory("tensor table");
     print_model(accllm_inspection_info(x), accllm_inspection_format_version(x));
     size_t n_groups = group_tensors(t, n, groups);
     (void)printf("%-32s %-6s %8s x %-8s %5s %6s %12s %9s\n", "tensor", "format", "rows", "cols", "group", "count",

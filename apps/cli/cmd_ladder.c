@@ -42,21 +42,15 @@ static char *joined(const char *a, const char *b)
     return s;
 }
 
-static int out_of_memory(void)
-{
-    cli_error("out of memory: path");
-    return CLI_FAILED;
-}
-
 static int name_file(const cli_options *o, eight_bits *w8)
 {
     if (o->w8) {
         w8->path = strdup(o->w8);
-        return w8->path ? CLI_OK : out_of_memory();
+        return w8->path ? CLI_OK : cli_out_of_memory("path");
     }
     const char *tmp = getenv("TMPDIR");
     w8->folder = joined(tmp && *tmp ? tmp : "/tmp", "/accllm-XXXXXX");
-    if (!w8->folder) return out_of_memory();
+    if (!w8->folder) return cli_out_of_memory("path");
     if (!mkdtemp(w8->folder)) {
         cli_error("%s: %s", w8->folder, strerror(errno));
         free(w8->folder);
@@ -64,7 +58,7 @@ static int name_file(const cli_options *o, eight_bits *w8)
         return CLI_FAILED;
     }
     w8->path = joined(w8->folder, "/w8.gguf");
-    return w8->path ? CLI_OK : out_of_memory();
+    return w8->path ? CLI_OK : cli_out_of_memory("path");
 }
 
 /* The source in W8 with the model's page, unless the user's file is there already. */

@@ -38,12 +38,6 @@ void cli_dialogue_close(cli_dialogue *d)
     accllm_session_free(&d->session);
 }
 
-static int out_of_memory(void)
-{
-    cli_error("out of memory: conversation");
-    return CLI_FAILED;
-}
-
 /* The ids of a turn up to its answer; the first turn begins the conversation. */
 static int turn_ids(const cli_dialogue *d, const char *message, int32_t **ids, size_t *n)
 {
@@ -67,7 +61,7 @@ static int missing_ids(cli_dialogue *d, const char *message, cli_ids *out)
               cli_ids_add(&d->seen, ids, n);
     d->stale = false;
     free(ids);
-    return ok ? CLI_OK : out_of_memory();
+    return ok ? CLI_OK : cli_out_of_memory("conversation");
 }
 
 static void count(cli_dialogue *d, const cli_generation *g)
@@ -87,7 +81,7 @@ static int keep_answer(cli_dialogue *d, const cli_generation *g)
     d->answer.len = 0;
     d->stale = g->broken;
     bool ok = cli_ids_add(&d->seen, g->ids.data, n) && cli_buffer_add(&d->answer, g->text.data, g->text.len);
-    return ok ? CLI_OK : out_of_memory();
+    return ok ? CLI_OK : cli_out_of_memory("conversation");
 }
 
 int cli_dialogue_say(cli_dialogue *d, const char *message, bool quiet, const char **finish_reason)

@@ -47,12 +47,6 @@ bool cli_ids_add(cli_ids *b, const int32_t *ids, size_t n)
     return true;
 }
 
-static int out_of_memory(void)
-{
-    cli_error("out of memory: generated text");
-    return CLI_FAILED;
-}
-
 uint32_t cli_generation_rows(const cli_generation *g)
 {
     return g->logits ? g->chunk : 1;
@@ -134,7 +128,7 @@ static int emit(cli_generation *g, const char *bytes, size_t n)
 {
     if (n == 0) return CLI_OK;
     g->last = bytes[n - 1];
-    if (g->keep && !cli_buffer_add(&g->text, bytes, n)) return out_of_memory();
+    if (g->keep && !cli_buffer_add(&g->text, bytes, n)) return cli_out_of_memory("generated text");
     errno = 0;
     if (!g->quiet && !cli_write(bytes, n)) return cli_finish_output();
     return CLI_OK;
@@ -165,7 +159,7 @@ static int push_token(cli_generation *g, accllm_text_stream *stream, cli_buffer 
     void *p = pending->data;
     bool ok = grow(&p, &pending->cap, pending->len + len * 3 + 17, 1);
     pending->data = p;
-    if (!ok) return out_of_memory();
+    if (!ok) return cli_out_of_memory("generated text");
     pending->len += accllm_text_stream_push(stream, g->tok, id, pending->data + pending->len, len * 3 + 16);
     return release(g, pending, false);
 }
@@ -181,7 +175,7 @@ static int decode(cli_generation *g, const float *logits, accllm_text_stream *st
         int32_t id = accllm_sampler_draw(g->sampler, logits, accllm_session_position(g->session));
         accllm_sampler_accept(g->sampler, id);
         g->n_drawn++;
-        if (g->keep && !cli_ids_add(&g->ids, &id, 1)) return out_of_memory();
+        if (g->keep && !cli_ids_add(&g->ids, &id, 1)) return cli_out_of_memory("generated text");
         if (!g->ignore_eos && accllm_token_ends_text(g->tok, id)) {
             g->finish_reason = "stop";
             g->ended = true;
@@ -213,7 +207,7 @@ int cli_generate(cli_generation *g, const int32_t *prompt, size_t n)
         char rest[16];
         size_t m = accllm_text_stream_flush(&stream, rest, sizeof rest);
         bool stopped_by_text = g->finish_reason && strcmp(g->finish_reason, "stop") == 0 && !g->ended;
-        if (!stopped_by_text && m > 0 && !cli_buffer_add(&pending, rest, m)) rc = out_of_memory();
+        if (!stopped_by_text && m > 0 && !cli_buffer_add(&pending, rest, m)) rc = cli_out_of_memory("generated text");
         if (!stopped_by_text && (rc == CLI_OK || rc == CLI_INTERRUPTED)) {
             int written = release(g, &pending, true);
             if (written != CLI_OK) rc = written;

@@ -66,7 +66,5 @@ int cli_read_prompt(const char *command, const char *prompt, const char *file, c
     if (file) return cli_read_file(file, text, len);
     *len = strlen(prompt);
     *text = strdup(prompt);
-    if (*text) return CLI_OK;
-    cli_error("out of memory: prompt");
-    return CLI_FAILED;
+    return *text ? CLI_OK : cli_out_of_memory("prompt");
 }

@@ -27,12 +27,6 @@ int cli_prompt_plain(const cli_engine *e, const char *text, size_t len, int32_t 
     return CLI_OK;
 }
 
-static int out_of_memory(void)
-{
-    cli_error("out of memory: prompt");
-    return CLI_FAILED;
-}
-
 int cli_prompt_chat(const cli_engine *e, const accllm_chat_message *messages, size_t n_messages, bool generate,
                     int32_t **ids, size_t *n)
 {
@@ -43,7 +37,7 @@ int cli_prompt_chat(const cli_engine *e, const accllm_chat_message *messages, si
     if (!more) {
         free(*ids);
         *ids = NULL;
-        return out_of_memory();
+        return cli_out_of_memory("prompt");
     }
     memmove(more + 1, more, *n * sizeof *more);
     more[0] = accllm_tokenizer_bos(e->tok);

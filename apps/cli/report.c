@@ -34,6 +34,12 @@ int cli_fail_usage(const accllm_error *err)
     return err->code == ACCLLM_E_ARG || err->code == ACCLLM_E_LIMIT ? CLI_USAGE : rc;
 }
 
+int cli_out_of_memory(const char *what)
+{
+    cli_error("out of memory: %s", what);
+    return CLI_FAILED;
+}
+
 void cli_log(void *user, const char *line)
 {
     (void)user;
@@ -85,16 +91,12 @@ void cli_json_ids(json_t *object, const char *key, const int32_t *ids, size_t n)
 
 int cli_json_print(json_t *object)
 {
-    if (!object) {
-        cli_error("out of memory: JSON output");
-        return CLI_FAILED;
-    }
+    if (!object) return cli_out_of_memory("JSON output");
     bool whole = json_dumpf(object, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF;
     json_decref(object);
     int rc = cli_finish_output();
     if (rc != CLI_OK || whole) return rc;
-    cli_error("out of memory: JSON output");
-    return CLI_FAILED;
+    return cli_out_of_memory("JSON output");
 }
 
 const char *cli_size_text(uint64_t bytes, char out[16])

@@ -15,6 +15,8 @@ void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int cli_fail(const accllm_error *err);
 /* The same where options made the library refuse: an argument or a limit is then bad usage. */
 int cli_fail_usage(const accllm_error *err);
+/* "out of memory: WHAT"; returns CLI_FAILED. */
+int cli_out_of_memory(const char *what);
 /* A log callback for the library: notes and warnings on standard error. */
 void cli_log(void *user, const char *line);
 
