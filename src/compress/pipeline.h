@@ -12,6 +12,7 @@
 #include "format/checkpoint.h"
 #include "model/packed.h"
 #include "reference/reference.h"
+#include "train/train.h"
 
 #define ACC_CALIB_TOKENS 32768
 #define ACC_CALIB_LEN 1024
@@ -52,6 +53,8 @@ typedef struct acc_run {
     acc_layer_data tuned_head;  /* the trained embedding, output and output norm */
     uint8_t *head_blob;         /* the embedding or output while writing */
 
+    acc_train_result recovery; /* steps 0: none */
+
     double start, last_save;
     double eta_start, fraction_start; /* when and where the work began that the time left is judged by */
     double layers_end;                /* the fraction of the whole at which recovery begins */
@@ -82,7 +85,11 @@ uint64_t acc_run_recover_bytes(const acc_run *r); /* memory it will take */
 accllm_status acc_run_shapes(acc_run *r, accllm_error *err) ACC_MUST_CHECK;    /* fills r->shapes, once */
 accllm_status acc_run_load_head(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* fills r->tuned_head */
 accllm_status acc_run_write(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+
+/* report.c, report_page.c */
 accllm_status acc_run_report(acc_run *r, accllm_compress_result *result, accllm_error *err) ACC_MUST_CHECK;
+
+char *acc_report_page(const json_t *report); /* malloc'ed HTML; NULL: out of memory */
 
 /* collect.c: what calibration passes see */
 typedef struct acc_collector {

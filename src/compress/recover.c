@@ -227,7 +227,7 @@ static accllm_status allocate(recovery *v, accllm_error *err)
 static accllm_status train(recovery *v, accllm_error *err)
 {
     acc_run *r = v->r;
-    acc_train_result result;
+    acc_train_result *result = &r->recovery;
     const size_t held = (size_t)v->n_seqs * v->seq_len;
     const acc_train_params p = {.ids = v->ids,
                                 .n_seqs = v->n_seqs,
@@ -255,11 +255,11 @@ static accllm_status train(recovery *v, accllm_error *err)
     v->from = r->fraction;
     r->eta_start = acc_seconds();
     r->fraction_start = r->fraction;
-    ACC_TRY(acc_train_run(r->rt, &v->student, &p, &result, err));
-    acc_free(result.history);
-    if (v->n_held_out == 0) ACC_TRY(save_best(v, result.steps, 0, err));
+    ACC_TRY(acc_train_run(r->rt, &v->student, &p, result, err));
+    if (v->n_held_out == 0) ACC_TRY(save_best(v, result->steps, 0, err));
     acc_run_note(r, "recovery: divergence from the source on held-out text %.4f before, %.4f at step %llu of %llu",
-                 result.first, result.best, (unsigned long long)result.best_step, (unsigned long long)result.steps);
+                 result->first.loss, result->best.loss, (unsigned long long)result->best_step,
+                 (unsigned long long)result->steps);
     return ACCLLM_OK;
 }
 

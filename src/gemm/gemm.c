@@ -4,26 +4,21 @@
 
 #include "gemm/gemm.h"
 
-#define PIECE 96       /* rows of a Gram matrix at a time */
-#define MOST_ROWS 192u /* of a product's piece: BLAS packs the other operand once per piece */
+#define PIECE 96 /* rows of a Gram matrix at a time */
 
+/* A product is cut along its longer side: BLAS packs the whole other operand once per piece. */
 typedef struct gemm_job {
     const acc_gemm *g;
-    uint32_t rows; /* of a piece */
+    uint32_t piece; /* rows or columns of one */
+    bool by_columns;
     atomic_uint next;
 } gemm_job;
 
-static void gemm_rows(const acc_gemm *g, uint32_t row, uint32_t rows)
-{
-    const float *a = g->trans_a ? g->a + row : g->a + (size_t)row * g->lda;
-    cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans, g->trans_b ? CblasTrans : CblasNoTrans,
-                (blasint)rows, (blasint)g->n, (blasint)g->k, g->alpha, a, (blasint)g->lda, g->b, (blasint)g->ldb,
-                g->beta, g->c + (size_t)row * g->ldc, (blasint)g->ldc);
-}
-
 void acc_gemm_one(const acc_gemm *g)
 {
-    gemm_rows(g, 0, g->m);
+    cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans, g->trans_b ? CblasTrans : CblasNoTrans,
+                (blasint)g->m, (blasint)g->n, (blasint)g->k, g->alpha, g->a, (blasint)g->lda, g->b, (blasint)g->ldb,
+                g->beta, g->c, (blasint)g->ldc);
 }
 
 static void gemm_worker(void *ctx, uint32_t worker, uint32_t n_workers)
@@ -31,23 +26,30 @@ static void gemm_worker(void *ctx, uint32_t worker, uint32_t n_workers)
     (void)worker;
     (void)n_workers;
     gemm_job *j = ctx;
+    const uint32_t whole = j->by_columns ? j->g->n : j->g->m;
     for (;;) {
-        const uint32_t row = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed) * j->rows;
-        if (row >= j->g->m) return;
-        gemm_rows(j->g, row, j->g->m - row < j->rows ? j->g->m - row : j->rows);
+        const uint32_t at = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed) * j->piece;
+        if (at >= whole) return;
+        const uint32_t here = whole - at < j->piece ? whole - at : j->piece;
+        acc_gemm part = *j->g;
+        if (j->by_columns) {
+            part.n = here;
+            part.b += part.trans_b ? (size_t)at * part.ldb : at;
+            part.c += at;
+        } else {
+            part.m = here;
+            part.a += part.trans_a ? at : (size_t)at * part.lda;
+            part.c += (size_t)at * part.ldc;
+        }
+        acc_gemm_one(&part);
     }
-}
-
-/* Pieces come in fours, so that two or four threads end together. */
-static uint32_t piece_rows(uint32_t m)
-{
-    const uint32_t pieces = ((m + MOST_ROWS - 1) / MOST_ROWS + 3) / 4 * 4;
-    return ((m + pieces - 1) / pieces + 15) / 16 * 16;
 }
 
 void acc_gemm_run(acc_pool *pool, const acc_gemm *g)
 {
-    gemm_job j = {.g = g, .rows = piece_rows(g->m)};
+    gemm_job j = {.g = g, .by_columns = g->n > g->m};
+    const uint32_t whole = j.by_columns ? g->n : g->m, pieces = whole < 1024 ? 4 : whole < 8192 ? 8 : 16;
+    j.piece = ((whole + pieces - 1) / pieces + 15) / 16 * 16;
     openblas_set_num_threads(1); /* the number is the whole process's */
     acc_pool_run(pool, gemm_worker, &j);
 }

@@ -151,6 +151,27 @@ static acc_ref_kv sequence_kv(const acc_tape *t, const kept *k, const acc_tape_r
                         .k_mean = r->k_mean ? r->k_mean + layer * kv_dim : NULL};
 }
 
+/* y [n][rows] (+)= x [n][cols] w^T + bias (NULL: none). */
+static void linear(const acc_tape *t, const float *w, const float *bias, uint32_t rows, uint32_t cols, const float *x,
+                   float *y, bool add)
+{
+    const acc_gemm g = {.trans_b = true,
+                        .m = t->n,
+                        .n = rows,
+                        .k = cols,
+                        .alpha = 1,
+                        .beta = add ? 1.0f : 0.0f,
+                        .a = x,
+                        .b = w,
+                        .c = y,
+                        .lda = cols,
+                        .ldb = cols,
+                        .ldc = rows};
+    acc_gemm_run(t->rt->pool, &g);
+    for (uint32_t i = 0; bias && i < t->n; i++)
+        for (uint32_t r = 0; r < rows; r++) y[(size_t)i * rows + r] += bias[r];
+}
+
 static bool attention(acc_tape *t, const acc_tape_rules *r, uint32_t layer, kept *k)
 {
     const size_t q_dim = (size_t)t->hp.n_heads * t->hp.head_dim, kv_dim = (size_t)t->hp.n_kv_heads * t->hp.head_dim;
@@ -179,16 +200,17 @@ static bool block_forward(acc_tape *t, const acc_ref_layer *l, const acc_tape_ru
     const acc_hparams *hp = &t->hp;
     const uint32_t q = hp->n_heads * hp->head_dim, kv = hp->n_kv_heads * hp->head_dim, d = hp->n_embd;
     if (!acc_tape_norm(t->rt, x, l->attn_norm, t->n, d, hp->norm_eps, r->a8, t->wide[0])) return false;
-    const acc_ref_matrix qkv[] = {{l->q, l->q_bias, k->q, q}, {l->k, l->k_bias, t->k, kv}, {l->v, l->v_bias, t->v, kv}};
-    acc_ref_linear(t->rt, qkv, 3, t->wide[0], t->n, d, false);
+    linear(t, l->q, l->q_bias, q, d, t->wide[0], k->q, false);
+    linear(t, l->k, l->k_bias, kv, d, t->wide[0], t->k, false);
+    linear(t, l->v, l->v_bias, kv, d, t->wide[0], t->v, false);
     if (!attention(t, r, layer, k)) return false;
-    acc_ref_linear(t->rt, &(acc_ref_matrix){l->o, NULL, x, d}, 1, k->att, t->n, q, true);
+    linear(t, l->o, NULL, d, q, k->att, x, true);
     memcpy(k->middle, x, (size_t)t->n * d * sizeof *x);
     if (!acc_tape_norm(t->rt, x, l->ffn_norm, t->n, d, hp->norm_eps, r->a8, t->wide[0])) return false;
-    const acc_ref_matrix wide[] = {{l->gate, NULL, k->gate, hp->n_ff}, {l->up, NULL, k->up, hp->n_ff}};
-    acc_ref_linear(t->rt, wide, 2, t->wide[0], t->n, d, false);
+    linear(t, l->gate, NULL, hp->n_ff, d, t->wide[0], k->gate, false);
+    linear(t, l->up, NULL, hp->n_ff, d, t->wide[0], k->up, false);
     feed_forward_input(t, r, k, t->wide[0]);
-    acc_ref_linear(t->rt, &(acc_ref_matrix){l->down, NULL, x, d}, 1, t->wide[0], t->n, hp->n_ff, true);
+    linear(t, l->down, NULL, d, hp->n_ff, t->wide[0], x, true);
     return true;
 }
 

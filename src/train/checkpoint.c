@@ -10,10 +10,10 @@
 typedef struct file_head {
     char magic[8];
     uint64_t config_hash, step, best_step, steps, n_tensors;
-    double first, best;
+    acc_head_result first, best;
 } file_head;
 
-static const char magic[8] = "ACCTRAN1";
+static const char magic[8] = "ACCTRAN2";
 
 /* The arrays of a tensor and their lengths. */
 static uint32_t arrays(const acc_train_tensor *t, float *out[6], size_t n[6])

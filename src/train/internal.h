@@ -13,8 +13,8 @@ void acc_train_quad(const float u[4], float l1, float l2, int8_t q[4]);
 /* Where a training stands. */
 typedef struct acc_train_state {
     uint64_t step, best_step;
-    double first, best; /* held-out loss; < 0: not judged yet */
-    float *history;     /* [steps] */
+    acc_head_result first, best; /* of held-out text; loss < 0: not judged yet */
+    float *history;              /* [steps] */
 } acc_train_state;
 
 accllm_status acc_train_save(const acc_train_params *p, const acc_train_model *m, const acc_train_state *s,

@@ -14,7 +14,7 @@ accllm_status acc_loss_work_create(acc_loss_work *w, const acc_hparams *hp, accl
     const size_t logits = (size_t)hp->n_vocab * sizeof(float);
     accllm_status s = acc_alloc((void **)&w->student, ACC_LOSS_ROWS, logits, "logits", err);
     if (s == ACCLLM_OK) s = acc_alloc((void **)&w->teacher, ACC_LOSS_ROWS, logits, "logits", err);
-    if (s == ACCLLM_OK) s = acc_alloc((void **)&w->row_loss, ACC_LOSS_ROWS, sizeof *w->row_loss, "losses", err);
+    if (s == ACCLLM_OK) s = acc_alloc((void **)&w->row, ACC_LOSS_ROWS, sizeof *w->row, "losses", err);
     if (s == ACCLLM_OK)
         s = acc_alloc((void **)&w->grad, hp->n_vocab, sizeof(float) * hp->n_embd, "the head's gradient", err);
     if (s != ACCLLM_OK) acc_loss_work_free(w);
@@ -26,13 +26,14 @@ void acc_loss_work_free(acc_loss_work *w)
     acc_free(w->student);
     acc_free(w->teacher);
     acc_free(w->grad);
-    acc_free(w->row_loss);
+    acc_free(w->row);
     *w = (acc_loss_work){0};
 }
 
 typedef struct rows_job {
     acc_loss_work *w;
     const int32_t *targets;
+    bool teacher;
     uint32_t n, n_vocab;
     float weight; /* of one position in the mean */
 } rows_job;
@@ -48,12 +49,14 @@ static double softmax(float *p, uint32_t n)
 #define PART 512 /* values of one short float sum */
 
 /* sum p (log p - log q): with the logits a of p and b of q that is sum p (a - b) - log Z_a + log Z_b. student becomes
- * the gradient by its logits, teacher is consumed. */
-static double kl_row(float *student, float *teacher, uint32_t n, float weight)
+ * the gradient by its logits, teacher is consumed. target < 0: unknown. */
+static acc_head_result kl_row(float *student, float *teacher, uint32_t n, int32_t target, float weight)
 {
     const float max = acc_ref_max(teacher, n, -INFINITY);
     float difference[PART];
+    acc_head_result r = {0};
     double sum = 0, gap = 0;
+    if (target >= 0) r = (acc_head_result){.nll = -(double)student[target], .teacher_nll = -(double)teacher[target]};
     for (uint32_t at = 0; at < n; at += PART) {
         const uint32_t here = n - at < PART ? n - at : PART;
         float *p = teacher + at, part = 0;
@@ -62,19 +65,28 @@ static double kl_row(float *student, float *teacher, uint32_t n, float weight)
         for (uint32_t i = 0; i < here; i++) part += p[i] * difference[i];
         gap += (double)part;
     }
-    const double log_student = softmax(student, n);
+    const double log_teacher = (double)max + log(sum), log_student = softmax(student, n);
     const float inverse = (float)(1 / sum);
     for (uint32_t i = 0; i < n; i++) student[i] = (student[i] - teacher[i] * inverse) * weight;
-    return gap / sum - ((double)max + log(sum)) + log_student;
+    r.loss = gap / sum - log_teacher + log_student;
+    if (target >= 0) {
+        r.nll += log_student;
+        r.teacher_nll += log_teacher;
+    }
+    return r;
 }
 
-static double target_row(float *student, int32_t target, uint32_t n, float weight)
+static acc_head_result target_row(float *student, int32_t target, uint32_t n, float weight)
 {
+    if (target < 0) { /* does not count */
+        memset(student, 0, n * sizeof *student);
+        return (acc_head_result){0};
+    }
     const float logit = student[target];
-    const double log_sum = softmax(student, n);
+    const double nll = softmax(student, n) - (double)logit;
     for (uint32_t i = 0; i < n; i++) student[i] *= weight;
     student[target] -= weight;
-    return log_sum - (double)logit;
+    return (acc_head_result){.loss = nll, .nll = nll};
 }
 
 static void loss_worker(void *ctx, uint32_t worker, uint32_t n_workers)
@@ -83,15 +95,10 @@ static void loss_worker(void *ctx, uint32_t worker, uint32_t n_workers)
     uint32_t begin, end;
     acc_share(j->n, worker, n_workers, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
-        float *student = j->w->student + (size_t)i * j->n_vocab;
-        if (j->targets && j->targets[i] < 0) {
-            memset(student, 0, j->n_vocab * sizeof *student);
-            j->w->row_loss[i] = 0;
-        } else if (j->targets) {
-            j->w->row_loss[i] = target_row(student, j->targets[i], j->n_vocab, j->weight);
-        } else {
-            j->w->row_loss[i] = kl_row(student, j->w->teacher + (size_t)i * j->n_vocab, j->n_vocab, j->weight);
-        }
+        float *student = j->w->student + (size_t)i * j->n_vocab, *teacher = j->w->teacher + (size_t)i * j->n_vocab;
+        const int32_t target = j->targets[i];
+        j->w->row[i] = j->teacher ? kl_row(student, teacher, j->n_vocab, target, j->weight)
+                                  : target_row(student, target, j->n_vocab, j->weight);
     }
 }
 
@@ -140,22 +147,31 @@ static void block_back(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work 
                                        .ldc = d});
 }
 
-double acc_head_loss(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work *w, const acc_head_batch *b)
+acc_head_result acc_head_loss(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work *w, const acc_head_batch *b)
 {
-    uint32_t counted = b->n;
-    double sum = 0;
-    for (uint32_t i = 0; b->targets && i < b->n; i++) counted -= b->targets[i] < 0;
-    if (counted == 0) counted = 1;
+    uint32_t known = 0;
+    acc_head_result sum = {0};
+    for (uint32_t i = 0; i < b->n; i++) known += b->targets[i] >= 0;
+    if (known == 0) known = 1;
+    const uint32_t counted = b->teacher_h ? b->n : known;
     for (uint32_t row = 0; row < b->n; row += ACC_LOSS_ROWS) {
         const uint32_t n = b->n - row < ACC_LOSS_ROWS ? b->n - row : ACC_LOSS_ROWS;
         const size_t at = (size_t)row * hp->n_embd;
-        rows_job j = {.w = w, .n = n, .n_vocab = hp->n_vocab, .weight = 1 / (float)counted};
-        if (b->targets) j.targets = b->targets + row;
+        rows_job j = {.w = w,
+                      .targets = b->targets + row,
+                      .teacher = b->teacher_h != NULL,
+                      .n = n,
+                      .n_vocab = hp->n_vocab,
+                      .weight = 1 / (float)counted};
         logits(rt, hp, b->h + at, b->head, n, w->student);
-        if (!b->targets) logits(rt, hp, b->teacher_h + at, b->teacher_head, n, w->teacher);
+        if (b->teacher_h) logits(rt, hp, b->teacher_h + at, b->teacher_head, n, w->teacher);
         acc_pool_run(rt->pool, loss_worker, &j);
-        for (uint32_t i = 0; i < n; i++) sum += w->row_loss[i];
+        for (uint32_t i = 0; i < n; i++) {
+            sum.loss += w->row[i].loss;
+            sum.nll += w->row[i].nll;
+            sum.teacher_nll += w->row[i].teacher_nll;
+        }
         if (b->dh) block_back(rt, hp, w, b, row, n);
     }
-    return sum / counted;
+    return (acc_head_result){sum.loss / counted, sum.nll / known, sum.teacher_nll / known};
 }

@@ -67,20 +67,23 @@ static accllm_status judge(run *r, accllm_error *err)
 {
     const acc_train_params *p = r->p;
     const size_t batch = (size_t)p->batch * p->seq_len;
-    double sum = 0, loss;
-    if (p->n_held_out == 0) return ACCLLM_OK;
+    const uint32_t n = p->n_held_out / p->batch;
+    acc_head_result now = {0}, one;
+    if (n == 0) return ACCLLM_OK;
     acc_train_quantize_all(r->rt->pool, r->m);
-    for (uint32_t b = 0; b < p->n_held_out / p->batch; b++) {
-        ACC_TRY(acc_trainer_batch(r->trainer, r->m, &p->rules, p->teacher, p->held_out + b * batch, &loss, NULL, NULL,
-                                  err));
-        sum += loss;
+    for (uint32_t b = 0; b < n; b++) {
+        ACC_TRY(
+            acc_trainer_batch(r->trainer, r->m, &p->rules, p->teacher, p->held_out + b * batch, &one, NULL, NULL, err));
+        now.loss += one.loss / n;
+        now.nll += one.nll / n;
+        now.teacher_nll += one.teacher_nll / n;
     }
-    r->held_out = sum / (p->n_held_out / p->batch);
-    if (r->state.first < 0) r->state.first = r->held_out;
-    if (r->state.best >= 0 && !(r->held_out < r->state.best)) return ACCLLM_OK;
-    r->state.best = r->held_out;
+    r->held_out = now.loss;
+    if (r->state.first.loss < 0) r->state.first = now;
+    if (r->state.best.loss >= 0 && !(now.loss < r->state.best.loss)) return ACCLLM_OK;
+    r->state.best = now;
     r->state.best_step = r->state.step;
-    return p->best ? p->best(p->user, r->state.step, r->held_out, err) : ACCLLM_OK;
+    return p->best ? p->best(p->user, r->state.step, now.loss, err) : ACCLLM_OK;
 }
 
 static accllm_status save(run *r, accllm_error *err)
@@ -92,16 +95,16 @@ static accllm_status save(run *r, accllm_error *err)
 static accllm_status one_step(run *r, accllm_error *err)
 {
     acc_train_state *s = &r->state;
-    double loss;
+    acc_head_result one;
     pick_batch(r, s->step);
     r->adam = acc_adam_at(s->step + 1, rate_at(s->step, r->p->steps), r->p->scale_rate);
     acc_train_quantize_all(r->rt->pool, r->m);
-    ACC_TRY(acc_trainer_batch(r->trainer, r->m, &r->p->rules, r->p->teacher, r->ids, &loss, take_gradient, r, err));
-    if (!isfinite(loss))
+    ACC_TRY(acc_trainer_batch(r->trainer, r->m, &r->p->rules, r->p->teacher, r->ids, &one, take_gradient, r, err));
+    if (!isfinite(one.loss))
         return acc_fail(err, ACCLLM_E_NUMERIC, "training step %llu: the loss is not a number",
                         (unsigned long long)s->step);
-    s->history[s->step++] = (float)loss;
-    if (r->p->progress) r->p->progress(r->p->user, s->step, loss, r->held_out);
+    s->history[s->step++] = (float)one.loss;
+    if (r->p->progress) r->p->progress(r->p->user, s->step, one.loss, r->held_out);
     return ACCLLM_OK;
 }
 
@@ -129,7 +132,7 @@ static accllm_status prepare(run *r, accllm_error *err)
     if (p->batch == 0 || p->n_seqs == 0 || p->steps == 0 || p->n_held_out % p->batch != 0)
         return acc_fail(err, ACCLLM_E_ARG, "training: %u sequences, %u held out, batches of %u, %llu steps", p->n_seqs,
                         p->n_held_out, p->batch, (unsigned long long)p->steps);
-    r->state = (acc_train_state){.first = -1, .best = -1};
+    r->state = (acc_train_state){.first = {.loss = -1}, .best = {.loss = -1}};
     r->epoch = UINT64_MAX;
     r->held_out = -1;
     r->saved = acc_seconds();
@@ -148,7 +151,7 @@ accllm_status acc_train_run(accllm_runtime *rt, acc_train_model *m, const acc_tr
     accllm_status s = prepare(&r, err);
     if (s == ACCLLM_OK) {
         result->resumed_at = r.state.step;
-        r.held_out = r.state.best;
+        r.held_out = r.state.best.loss;
         s = loop(&r, err);
     }
     result->steps = r.state.step;

@@ -121,7 +121,7 @@ static accllm_status backward(acc_trainer *t, const acc_train_model *m, const ac
 }
 
 accllm_status acc_trainer_batch(acc_trainer *t, const acc_train_model *student, const acc_tape_rules *rules,
-                                const acc_train_model *teacher, const int32_t *ids, double *loss,
+                                const acc_train_model *teacher, const int32_t *ids, acc_head_result *result,
                                 acc_tape_gradient *sink, void *user, accllm_error *err)
 {
     acc_head_batch b = {.n = t->n, .h = t->h, .head = head(student), .dh = sink ? t->dh : NULL};
@@ -130,11 +130,10 @@ accllm_status acc_trainer_batch(acc_trainer *t, const acc_train_model *student, 
         ACC_TRY(forward(t, teacher, &plain, ids, false, t->teacher_h, err));
         b.teacher_h = t->teacher_h;
         b.teacher_head = head(teacher);
-    } else {
-        for (uint32_t i = 0; i < t->n; i++) t->targets[i] = (i + 1) % t->seq_len ? ids[i + 1] : -1;
-        b.targets = t->targets;
     }
+    for (uint32_t i = 0; i < t->n; i++) t->targets[i] = (i + 1) % t->seq_len ? ids[i + 1] : -1;
+    b.targets = t->targets;
     ACC_TRY(forward(t, student, rules, ids, sink != NULL, t->h, err));
-    *loss = acc_head_loss(t->rt, &t->hp, &t->loss, &b);
+    *result = acc_head_loss(t->rt, &t->hp, &t->loss, &b);
     return sink ? backward(t, student, rules, ids, sink, user, err) : ACCLLM_OK;
 }

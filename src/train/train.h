@@ -84,11 +84,18 @@ uint64_t acc_train_model_bytes(const acc_hparams *hp, bool coded, bool trained);
 
 /* ---- loss (loss.c) ---- */
 
+/* In nats, means over positions (nll: over those whose next token is known). */
+typedef struct acc_head_result {
+    double loss; /* KL(teacher || student); without a teacher nll */
+    double nll;  /* -log p(target) of the student */
+    double teacher_nll;
+} acc_head_result;
+
 /* Scratch of the head's loss: two blocks of logits and the embedding's gradient. */
 typedef struct acc_loss_work {
     float *student, *teacher; /* [ACC_LOSS_ROWS][n_vocab] */
     float *grad;              /* [n_vocab][n_embd] */
-    double *row_loss;         /* [ACC_LOSS_ROWS] */
+    acc_head_result *row;     /* [ACC_LOSS_ROWS] */
 } acc_loss_work;
 
 #define ACC_LOSS_ROWS 256
@@ -100,13 +107,13 @@ void acc_loss_work_free(acc_loss_work *w);
 typedef struct acc_head_batch {
     uint32_t n;
     const float *h, *head;
-    const float *teacher_h, *teacher_head; /* the target's; NULL: the target is targets */
-    const int32_t *targets;                /* [n], negative: the position does not count */
+    const float *teacher_h, *teacher_head; /* the teacher's; NULL: none */
+    const int32_t *targets;                /* [n] next tokens, negative: unknown */
     float *dh;                             /* [n][n_embd]; NULL: no gradients wanted */
 } acc_head_batch;
 
-/* Mean over positions of KL(teacher || student), or of -log p(target), in nats; w->grad gets the gradient by head. */
-double acc_head_loss(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work *w, const acc_head_batch *b);
+/* w->grad gets the loss's gradient by head. */
+acc_head_result acc_head_loss(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work *w, const acc_head_batch *b);
 
 /* ---- one batch (step.c) ---- */
 
@@ -117,12 +124,11 @@ accllm_status acc_trainer_create(acc_trainer **out, accllm_runtime *rt, const ac
                                  uint32_t seq_len, bool keep_all, accllm_error *err) ACC_MUST_CHECK;
 void acc_trainer_free(acc_trainer **t);
 
-/* ids [n_seqs * seq_len] through the student (values as they stand); *loss: the mean over positions of the divergence
- * from the teacher, or, without one, of -log p of each next token. sink (NULL: no gradients) gets every parameter's
+/* ids [n_seqs * seq_len] through the student (values as they stand). sink (NULL: no gradients) gets every parameter's
  * gradient once, and may change latents and, where a tensor is not coded, values. rules: the student's; the teacher is
  * all float with the same window. */
 accllm_status acc_trainer_batch(acc_trainer *t, const acc_train_model *student, const acc_tape_rules *rules,
-                                const acc_train_model *teacher, const int32_t *ids, double *loss,
+                                const acc_train_model *teacher, const int32_t *ids, acc_head_result *result,
                                 acc_tape_gradient *sink, void *user, accllm_error *err) ACC_MUST_CHECK;
 
 /* ---- a whole training (run.c, checkpoint.c) ---- */
@@ -150,7 +156,7 @@ typedef struct acc_train_params {
 
 typedef struct acc_train_result {
     uint64_t steps, resumed_at;
-    double first, best; /* held-out loss before training, and the lowest */
+    acc_head_result first, best; /* held-out text: before training, and with the lowest loss */
     uint64_t best_step;
     float *history; /* [steps] loss of each step; free with acc_free() */
 } acc_train_result;

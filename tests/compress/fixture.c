@@ -73,6 +73,7 @@ void finish(fixture *f)
     (void)unlink(f->src);
     (void)unlink(f->out);
     (void)unlink(beside(f, ".report.json"));
+    (void)unlink(beside(f, ".report.html"));
     assert_false(exists(beside(f, ".work")));
     assert_false(exists(beside(f, ".part")));
     accllm_runtime_free(&f->rt);

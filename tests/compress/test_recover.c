@@ -38,6 +38,11 @@ static void recovery_lowers_the_divergence(void **state)
         assert_non_null(strstr(f.watch.notes, "recovery: 5120 tokens"));
         note_of(&f, &before, &after);
         assert_true(after < 0.8 * before);
+        acc_file page;
+        assert_int_equal(acc_file_open(&page, beside(&f, ".report.html"), false, NULL), ACCLLM_OK);
+        assert_non_null(memmem(page.data, page.size, "<h2>Recovery</h2>", 17));
+        assert_non_null(memmem(page.data, page.size, "blk.1.ffn_down", 14));
+        acc_file_close(&page);
         acc_packed *m;
         assert_int_equal(acc_packed_open(&m, f.out, true, true, NULL), ACCLLM_OK);
         acc_packed_free(&m);

@@ -1,0 +1,123 @@
+/* What a run measured, as JSON and as a page, beside the output. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "compress/pipeline.h"
+#include "core/clock.h"
+#include "core/memory.h"
+
+static void totals(const acc_run *r, accllm_compress_result *res)
+{
+    const acc_hparams *hp = r->hp;
+    double linear_bytes = 0, linear = 0, bytes, params;
+    struct stat st;
+    for (int i = 0; i < ACC_LINEARS; i++) {
+        const acc_weight *w = &r->plan.linear[i];
+        linear_bytes += (double)acc_weight_bytes(w) * hp->n_layers;
+        linear += (double)w->rows * w->cols * hp->n_layers;
+    }
+    const double vectors = (2.0 * hp->n_layers + 1) * hp->n_embd;
+    bytes = linear_bytes + (double)acc_weight_bytes(&r->plan.embd) + 4 * vectors;
+    params = linear + (double)hp->n_vocab * hp->n_embd + vectors;
+    if (!hp->tied) {
+        bytes += (double)acc_weight_bytes(&r->plan.output);
+        params += (double)hp->n_vocab * hp->n_embd;
+    }
+    res->bits_per_weight = linear_bytes * 8 / linear;
+    res->bits_per_weight_total = bytes * 8 / params;
+    res->seconds = acc_seconds() - r->start;
+    res->peak_rss_bytes = accllm_peak_rss_bytes();
+    res->resumed_layers = r->resumed;
+    res->file_bytes = stat(r->out_path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static json_t *tensor_json(const acc_run *r, uint32_t layer, int i)
+{
+    const acc_tensor_record *t = &r->records[(size_t)layer * ACC_LINEARS + i];
+    const acc_weight *w = &r->plan.linear[i];
+    char name[64];
+    acc_tensor_name(name, sizeof name, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer, acc_format_name(w->format));
+    json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:f, s:f}", "name", name, "rows", (int)w->rows, "cols", (int)w->cols,
+                          "group", (int)w->group, "bits_per_weight",
+                          8 * (double)acc_weight_bytes(w) / ((double)w->rows * w->cols), "seconds", t->seconds);
+    if (w->format == ACC_FMT_W2S)
+        (void)json_object_set_new(o, "levels", json_pack("[i, i]", (int)t->level1, (int)t->level2));
+    if (t->signal > 0) {
+        (void)json_object_set_new(o, "loss", json_real(t->error / t->signal));
+        if (t->rtn_error >= 0) (void)json_object_set_new(o, "loss_rtn", json_real(t->rtn_error / t->signal));
+    }
+    return o;
+}
+
+static json_t *judgement_json(const acc_head_result *j)
+{
+    return json_pack("{s:f, s:f, s:f}", "divergence", j->loss, "perplexity", exp(j->nll), "source_perplexity",
+                     exp(j->teacher_nll));
+}
+
+/* The course of the loss as means of at most 200 pieces. */
+static json_t *recovery_json(const acc_train_result *t)
+{
+    const uint64_t pieces = t->steps < 200 ? t->steps : 200;
+    json_t *course = json_array();
+    for (uint64_t i = 0; i < pieces; i++) {
+        const uint64_t a = t->steps * i / pieces, b = t->steps * (i + 1) / pieces;
+        double sum = 0;
+        for (uint64_t k = a; k < b; k++) sum += (double)t->history[k];
+        (void)json_array_append_new(course, json_real(sum / (double)(b - a)));
+    }
+    return json_pack("{s:I, s:I, s:o, s:o, s:o}", "steps", (json_int_t)t->steps, "best_step", (json_int_t)t->best_step,
+                     "before", judgement_json(&t->first), "after", judgement_json(&t->best), "divergence", course);
+}
+
+static json_t *report_json(const acc_run *r, const accllm_compress_result *res)
+{
+    json_t *tensors = json_array();
+    for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
+        for (int i = 0; i < ACC_LINEARS; i++) (void)json_array_append_new(tensors, tensor_json(r, layer, i));
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:i, s:f, s:o}", "output", r->out_path,
+                  "source", r->src_path, "weights", acc_format_name(r->weights), "method", r->obs ? "obs" : "rtn",
+                  "head", acc_format_name(r->head), "calibration_tokens",
+                  (json_int_t)r->cal.n_seqs * (json_int_t)r->cal.seq_len, "calibration_sequence",
+                  (json_int_t)r->cal.seq_len, "calibration_text", r->p->calib_path ? r->p->calib_path : "built-in",
+                  "bits_per_weight", res->bits_per_weight, "bits_per_weight_total", res->bits_per_weight_total,
+                  "file_bytes", (json_int_t)res->file_bytes, "peak_rss_bytes", (json_int_t)res->peak_rss_bytes,
+                  "resumed_layers", (int)res->resumed_layers, "seconds", res->seconds, "tensors", tensors);
+    if (o && r->recovery.steps) (void)json_object_set_new(o, "recovery", recovery_json(&r->recovery));
+    return o;
+}
+
+/* Writes text beside the output, whole or not at all. */
+static accllm_status write_beside(const acc_run *r, const char *suffix, const char *text, accllm_error *err)
+{
+    char *path = NULL;
+    acc_writer w;
+    if (asprintf(&path, "%s%s", r->out_path, suffix) < 0) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: report");
+    accllm_status s = acc_writer_open(&w, path, err);
+    free(path);
+    ACC_TRY(s);
+    acc_writer_put(&w, text, strlen(text));
+    acc_writer_put(&w, "\n", 1);
+    return acc_writer_commit(&w, err);
+}
+
+accllm_status acc_run_report(acc_run *r, accllm_compress_result *result, accllm_error *err)
+{
+    accllm_compress_result res = {0};
+    totals(r, &res);
+    if (result) *result = res;
+    json_t *o = report_json(r, &res);
+    char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
+    char *page = o ? acc_report_page(o) : NULL;
+    json_decref(o);
+    accllm_status s = text && page ? ACCLLM_OK : acc_fail(err, ACCLLM_E_NOMEM, "out of memory: report");
+    if (s == ACCLLM_OK) s = write_beside(r, ".report.json", text, err);
+    if (s == ACCLLM_OK) s = write_beside(r, ".report.html", page, err);
+    free(text);
+    free(page);
+    return s;
+}
