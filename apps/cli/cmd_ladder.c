@@ -157,7 +157,7 @@ static int climb(const cli_options *o, accllm_runtime *rt, const char *path, con
 {
     accllm_error err = {0};
     accllm_ladder_params p;
-    accllm_ladder_result r;
+    accllm_ladder_result r = {0};
     eight_bits w8 = {0};
     int rc = set_params(o, info, &p);
     if (rc == CLI_OK) rc = name_file(o, &w8);
@@ -168,6 +168,10 @@ static int climb(const cli_options *o, accllm_runtime *rt, const char *path, con
         if (s != ACCLLM_OK) rc = cli_fail(&err);
     }
     remove_file(&w8);
+    if (rc == CLI_INTERRUPTED && r.n > 0) { /* the rungs that were done: they may have taken hours */
+        int printed = o->json ? print_json(&p, &r) : print_table(&p, &r);
+        return printed == CLI_OK ? rc : printed;
+    }
     if (rc != CLI_OK) return rc;
     if (r.sinks + (uint64_t)r.window >= p.ppl.ctx)
         cli_error("note: sinks and window hold all %" PRIu32 " tokens of a window of text: attention loses nothing; "

@@ -65,6 +65,25 @@ class Interrupt(Case):
         self.assertEqual(p.returncode, 130, err)
         self.assertEqual(out, b"")
 
+    def test_a_ladder_keeps_the_rungs_that_were_done(self):
+        text, tmp = self.path("ladder.txt"), self.path("tmp")
+        os.mkdir(tmp)
+        with open(text, "w", encoding="utf-8") as f:
+            f.write("some words and more of them " * 20000)
+        args = ["eval", "ladder", self.model, "--ref", self.src, "--text", text, "--max-tokens", "40000", "--json"]
+        p = subprocess.Popen([ACCLLM, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             env={**self.env, "TMPDIR": tmp})
+        for line in p.stderr:  # the first of five rungs is a fifth of the work
+            if b"ladder" in line and int(line.split(b"%")[0]) > 20:
+                break
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 130, err)
+        names = [row["name"] for row in json.loads(out)["rows"]]
+        self.assertIn("FP", names)
+        self.assertLess(len(names), 5)
+        self.assertEqual(os.listdir(tmp), [])
+
     def test_an_interrupted_compression_goes_on(self):
         big = self.tiny("big.gguf", "layers=16")
         whole, again = self.path("whole.gguf"), self.path("again.gguf")
