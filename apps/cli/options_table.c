@@ -45,7 +45,8 @@ const cli_option cli_option_table[] = {
     {"grammar", 0, MISSING("FILE"), CLI_RUN, NULL},
 
     /* compress, export */
-    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w4|w8", "w2|f16"), CLI_COMPRESS, "weight format: w2s, w4, w8 (w4)"},
+    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w2|w4|w8", "f16"), CLI_COMPRESS,
+     "weight format: w2s, w2, w4, w8 (w4)"},
     {"method", 0, CHOICE("METHOD", method, "rtn|obs", NULL), CLI_COMPRESS,
      "rtn: round; obs: use second-order data (obs)"},
     {"recover", 0, CHOICE("MODE", recover, "off|full", NULL), CLI_COMPRESS,
@@ -90,8 +91,8 @@ const cli_option cli_option_table[] = {
     {"details", 0, TEXT("FILE", details), CLI_TASKS, "write each item's log-likelihoods, one JSON object a line"},
     {"shape", 0, CHOICE("NAME", shape, "llama2-7b|llama3.2-1b|tinyllama-1.1b|qwen2.5-0.5b|smollm2-135m", NULL),
      CLI_BENCH, "a built-in shape with random weights in place of a model"},
-    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w4|w8", "w2"), CLI_BENCH,
-     "with --shape: weight format: w2s, w4, w8 (w2s)"},
+    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w2|w4|w8", NULL), CLI_BENCH,
+     "with --shape: weight format: w2s, w2, w4, w8 (w2s)"},
     {"n-prompt", 'p', INT("N", n_prompt, 0, 16777216), CLI_BENCH, "prompt tokens to measure (512)"},
     {"n-gen", 'n', INT("N", n_gen, 0, 16777216), CLI_BENCH, "generated tokens to measure (128)"},
     {"depth", 'd', INT("N", depth, 0, I64), CLI_BENCH, "position in the text at which to measure (0)"},

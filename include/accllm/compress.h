@@ -1,5 +1,5 @@
 /*
- * The compressor: calibration text -> Hessians -> joint 2:4 + 2-bit (or dense W4, W8) codes, layer by layer in bounded
+ * The compressor: calibration text -> Hessians -> joint 2:4 + 2-bit (or dense W2, W4, W8) codes, layer by layer in bounded
  * memory, resumable after a kill at any moment. Also plain GGUF export.
  */
 #ifndef ACCLLM_COMPRESS_H
@@ -19,7 +19,7 @@ typedef struct accllm_progress {
 
 typedef struct accllm_compress_params {
     size_t struct_size;
-    const char *weights;     /* "w2s", "w4" (default), "w8" */
+    const char *weights;     /* "w2s", "w2", "w4" (default), "w8" */
     const char *method;      /* "rtn" or "obs" (default) */
     const char *head;        /* "w8" (default) or "w4": embedding and lm_head */
     uint32_t group;          /* 0: by design section 2; 32, 64, 128 */

@@ -48,7 +48,7 @@ ACCLLM_API void accllm_model_params_init(accllm_model_params *p);
 ACCLLM_API accllm_status accllm_model_open(accllm_model **out, accllm_runtime *rt, const char *path,
                                            const accllm_model_params *p, accllm_error *err);
 /* A built-in shape ("llama2-7b", "llama3.2-1b", "tinyllama-1.1b", "qwen2.5-0.5b", "smollm2-135m") with random packed
- * weights of the format ("w2s", "w4", "w8"), head "w8" or "w4": for measuring speed, never quality. It has no
+ * weights of the format ("w2s", "w2", "w4", "w8"), head "w8" or "w4": for measuring speed, never quality. It has no
  * tokenizer. */
 ACCLLM_API accllm_status accllm_model_random(accllm_model **out, accllm_runtime *rt, const char *shape,
                                              const char *weights, const char *head, accllm_error *err);

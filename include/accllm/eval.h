@@ -170,7 +170,7 @@ ACCLLM_API accllm_status accllm_bench(accllm_model *m, const accllm_session_para
 
 typedef struct accllm_tensor_info {
     const char *name;   /* as in the file */
-    const char *format; /* "w2s", "w4", "w8", "f32", "q4_1" ... */
+    const char *format; /* "w2s", "w2", "w4", "w8", "f32", "q4_1" ... */
     uint64_t rows, cols, bytes;
     uint32_t group;
 } accllm_tensor_info;

@@ -18,6 +18,7 @@ static accllm_status codes_alloc(acc_codes *c, accllm_error *err)
     ACC_TRY(acc_alloc(&p, (size_t)c->n_groups * c->rows_pad, sizeof *c->scale, "scales", err));
     c->scale = p;
     if (c->format == ACC_FMT_W2S) memset(c->codes, ACC_W2S_ZERO, (size_t)c->rows_pad * c->n_units);
+    if (c->format == ACC_FMT_W2) memset(c->codes, ACC_W2_PAD, (size_t)c->rows_pad * c->n_units);
     return ACCLLM_OK;
 }
 

@@ -86,12 +86,10 @@ static void step_dense(const descent *t, lanes *r, lanes *v, uint32_t col, uint3
 {
     acc_codes *c = t->c;
     const float *scale = c->scale + (size_t)(col / c->group) * c->rows_pad + r0, inv = t->blocks[col].inverse[0][0];
-    const float lo = c->format == ACC_FMT_W4 ? -8 : -127, hi = c->format == ACC_FMT_W4 ? 7 : 127;
+    const acc_grid grid = acc_grid_of(c->format);
     lanes d, q;
     for (int l = 0; l < ACC_LANES; l++) {
-        float u = scale[l] > 0 ? (v[col][l] - r[col][l] * inv) / scale[l] : 0;
-        u = u < lo ? lo : u > hi ? hi : u;
-        q[l] = (u + 12582912.0f) - 12582912.0f; /* to even, in vector code */
+        q[l] = acc_grid_round(grid, scale[l] > 0 ? (v[col][l] - r[col][l] * inv) / scale[l] : 0);
         d[l] = scale[l] * q[l] - v[col][l];
         v[col][l] = scale[l] * q[l];
     }

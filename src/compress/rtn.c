@@ -27,13 +27,12 @@ static void strip_w2s(const rtn_job *j, uint32_t r0)
 static void strip_dense(const rtn_job *j, uint32_t r0)
 {
     acc_codes *c = j->c;
-    const float lo = c->format == ACC_FMT_W4 ? -8 : -127, hi = c->format == ACC_FMT_W4 ? 7 : 127;
+    const acc_grid grid = acc_grid_of(c->format);
     for (uint32_t col = 0; col < c->cols; col++) {
         const float *scale = c->scale + (size_t)(col / c->group) * c->rows_pad + r0;
         for (uint32_t l = 0; l < ACC_LANES; l++) {
-            float v = scale[l] > 0 ? j->wt[(size_t)col * c->rows_pad + r0 + l] / scale[l] : 0;
-            v = v < lo ? lo : v > hi ? hi : v;
-            c->codes[(size_t)(r0 + l) * c->n_units + col] = (int8_t)__builtin_rintf(v);
+            const float v = scale[l] > 0 ? j->wt[(size_t)col * c->rows_pad + r0 + l] / scale[l] : 0;
+            c->codes[(size_t)(r0 + l) * c->n_units + col] = (int8_t)acc_grid_round(grid, v);
         }
     }
 }

@@ -30,21 +30,15 @@ static inline float least(float a, float b)
     return a < b ? a : b;
 }
 
-/* Nearest integer, ties to even, of |x| < 2^22: a form that compilers turn into vector code. */
-static inline float round_even(float x)
-{
-    return (x + 12582912.0f) - 12582912.0f;
-}
-
-/* Gain of rounding one group of dense codes, lo..hi, with the scales s: sum of d (w^2 - (w - s q)^2) / s^2. */
-static void gain_dense(const float *wt, size_t stride, const float *d, uint32_t n, const float *inv, float lo, float hi,
+/* Gain of rounding one group of dense codes with the scales s: sum of d (w^2 - (w - s q)^2) / s^2. */
+static void gain_dense(const float *wt, size_t stride, const float *d, uint32_t n, const float *inv, acc_grid grid,
                        float *gain)
 {
     for (uint32_t j = 0; j < n; j++) {
         const float *w = wt + j * stride;
         float dj = d ? d[j] : 1;
         for (int l = 0; l < ACC_LANES; l++) {
-            float u = w[l] * inv[l], q = least(largest(round_even(u), lo), hi);
+            float u = w[l] * inv[l], q = acc_grid_round(grid, u);
             gain[l] += dj * (q * (u + u - q));
         }
     }
@@ -83,14 +77,12 @@ static void group_gain(const acc_codes *c, const float *wt, const float *d, uint
     for (int l = 0; l < ACC_LANES; l++) inv[l] = s[l] > 0 ? 1 / s[l] : 0;
     if (c->format == ACC_FMT_W2S)
         gain_w2s(wt, c->rows_pad, d, n, inv, (float)c->level1, (float)c->level2, sum);
-    else if (c->format == ACC_FMT_W4)
-        gain_dense(wt, c->rows_pad, d, n, inv, -8, 7, sum);
     else
-        gain_dense(wt, c->rows_pad, d, n, inv, -127, 127, sum);
+        gain_dense(wt, c->rows_pad, d, n, inv, acc_grid_of(c->format), sum);
     for (int l = 0; l < ACC_LANES; l++) gain[l] = sum[l] * s[l] * s[l];
 }
 
-/* Where the grid of a group starts and ends: multiples of the RMS (W2S) or of the scale that clips nothing. */
+/* Where the grid of a group starts and ends: multiples of the RMS (W2S, W2) or of the scale that clips nothing. */
 static void grid_base(const acc_codes *c, const float *wt, uint32_t n, float *base, float *from, float *to)
 {
     float square[ACC_LANES] = {0}, low[ACC_LANES] = {0}, high[ACC_LANES] = {0};
@@ -105,14 +97,15 @@ static void grid_base(const acc_codes *c, const float *wt, uint32_t n, float *ba
     *from = c->format == ACC_FMT_W8 ? 0.7f : 0.45f;
     *to = 1.05f;
     for (int l = 0; l < ACC_LANES; l++) {
-        if (c->format == ACC_FMT_W2S)
-            base[l] = sqrtf(square[l] / (float)n) / (float)c->level1;
+        if (c->format == ACC_FMT_W2S || c->format == ACC_FMT_W2)
+            base[l] = sqrtf(square[l] / (float)n) / (c->format == ACC_FMT_W2 ? 1 : (float)c->level1);
         else if (c->format == ACC_FMT_W4)
             base[l] = largest(low[l] / 8, high[l] / 7);
         else
             base[l] = largest(low[l], high[l]) / 127;
     }
     if (c->format == ACC_FMT_W2S) *from = 0.3f, *to = 2.0f;
+    if (c->format == ACC_FMT_W2) *from = 0.15f, *to = 1.05f; /* one outlier of 128 .. all weights alike */
 }
 
 /* Best scale per lane of one group of n columns: a geometric grid, then a finer one around its best point. */
@@ -177,8 +170,9 @@ static void store_row(acc_codes *c, uint32_t r)
             *s = rscale;
             continue;
         }
-        float m = rscale > 0 ? round_even(*s / rscale) : 0;
-        if (*s > 0) m = largest(m, 1); /* a small group keeps something */
+        float m = rscale > 0 ? acc_round_even(*s / rscale) : 0;
+        /* A small group keeps something; without a zero code not where nothing is nearer than the least step. */
+        if (*s > (c->format == ACC_FMT_W2 ? rscale / 3 : 0)) m = largest(m, 1);
         m = least(m, (float)c->mmax);
         c->m[(size_t)r * c->n_groups + g] = (uint8_t)m;
         *s = m * rscale;

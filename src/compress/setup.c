@@ -26,9 +26,9 @@ static accllm_status parse_params(acc_run *r, accllm_error *err)
 {
     const accllm_compress_params *p = r->p;
     const char *method = p->method ? p->method : "obs";
-    const unsigned all = 1u << ACC_FMT_W2S | 1u << ACC_FMT_W4 | 1u << ACC_FMT_W8;
+    const unsigned all = (1u << ACC_FMT_COUNT) - 1, head = 1u << ACC_FMT_W4 | 1u << ACC_FMT_W8;
     ACC_TRY(parse_format(p->weights ? p->weights : "w4", "weights", all, &r->weights, err));
-    ACC_TRY(parse_format(p->head ? p->head : "w8", "head", all & ~(1u << ACC_FMT_W2S), &r->head, err));
+    ACC_TRY(parse_format(p->head ? p->head : "w8", "head", head, &r->head, err));
     r->obs = strcmp(method, "obs") == 0;
     if (!r->obs && strcmp(method, "rtn") != 0)
         return acc_fail(err, ACCLLM_E_ARG, "method: \"%s\"; known: rtn, obs", method);

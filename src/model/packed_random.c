@@ -66,10 +66,12 @@ static void put_codes(filler *f, uint8_t *dst, size_t n, uint32_t unit)
     }
 }
 
-/* Mean square of an integer weight: W2S half of the weights +-1 or +-2, W4 uniform -8..7, W8 uniform. */
+/* Mean square of an integer weight: W2S half of the weights +-1 or +-2, W2 +-1 or +-3, W4 uniform -8..7, W8 uniform. */
 static double mean_square(acc_format format)
 {
-    return format == ACC_FMT_W2S ? 1.25 : format == ACC_FMT_W4 ? 21.5 : 5419.0;
+    static const double square[ACC_FMT_COUNT] = {
+        [ACC_FMT_W2S] = 1.25, [ACC_FMT_W2] = 5.0, [ACC_FMT_W4] = 21.5, [ACC_FMT_W8] = 5419.0};
+    return square[format];
 }
 
 static void fill_weight(filler *f, acc_weight *w, uint8_t *blob)

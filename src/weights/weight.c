@@ -9,7 +9,7 @@
 
 static const acc_weight_ops *ops_of(acc_format f)
 {
-    static const acc_weight_ops *const ops[ACC_FMT_COUNT] = {&acc_w2s_ops, &acc_w4_ops, &acc_w8_ops};
+    static const acc_weight_ops *const ops[ACC_FMT_COUNT] = {&acc_w2s_ops, &acc_w2_ops, &acc_w4_ops, &acc_w8_ops};
     return ops[f];
 }
 
@@ -129,7 +129,7 @@ void acc_weight_pack_block(const acc_weight *w, uint8_t *blob, uint32_t rb, cons
         uint8_t *tile = blob + ((size_t)cg * w->row_blocks + rb) * bytes;
         for (uint32_t q = 0; q < quads; q++) {
             int8_t quad[ACC_TILE_ROWS][4];
-            memset(quad, ops->zero, sizeof quad);
+            memset(quad, ops->pad, sizeof quad);
             const size_t at = (size_t)(cg * quads + q) * ops->codes;
             for (uint32_t r = 0; r < rows; r++)
                 for (uint32_t k = 0; k < ops->codes; k++)
@@ -168,6 +168,8 @@ static void row_quad(const acc_weight *w, const uint8_t *src, uint32_t r, int8_t
         const uint32_t bit = 7 * r, byte = bit / 8; /* a code may span two bytes; m stands after the last one */
         const unsigned two = src[byte] | (unsigned)src[byte + 1] << 8;
         acc_w2s_quad(two >> (bit % 8) & 127, w->level1, w->level2, quad);
+    } else if (w->format == ACC_FMT_W2) {
+        for (int k = 0; k < 4; k++) quad[k] = (int8_t)(2 * (src[4 * (r % 16) + k] >> (r / 16 * 2) & 3) - 3);
     } else if (w->format == ACC_FMT_W4) {
         for (int k = 0; k < 4; k++) quad[k] = (int8_t)((src[4 * (r % 32) + k] >> (r / 32 * 4) & 15) - 8);
     } else {

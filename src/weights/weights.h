@@ -14,10 +14,12 @@
 #define ACC_W2S_CODES 121     /* 0..120; 121..127 are reserved */
 #define ACC_W2S_ZERO 96       /* the code of the all-zero quad */
 #define ACC_W2S_QUAD_BYTES 56 /* one quad of columns for 64 rows */
+#define ACC_W2_QUAD_BYTES 64
+#define ACC_W2_PAD (-3) /* the level of padding: W2 has no zero */
 #define ACC_W4_QUAD_BYTES 128
 #define ACC_W8_QUAD_BYTES 256
 
-typedef enum acc_format { ACC_FMT_W2S, ACC_FMT_W4, ACC_FMT_W8, ACC_FMT_COUNT } acc_format;
+typedef enum acc_format { ACC_FMT_W2S, ACC_FMT_W2, ACC_FMT_W4, ACC_FMT_W8, ACC_FMT_COUNT } acc_format;
 
 /* A packed matrix. data (64-byte aligned) holds tiles in order of column group, then row block; rscale [rows]. */
 typedef struct acc_weight {
@@ -54,8 +56,9 @@ uint32_t acc_weight_mmax(const acc_weight *w);
 
 /*
  * Packs rows [64 * rb, ...) of one row block into a blob under construction.
- * codes: W2S one byte per quad, [64][col_groups * group / 4]; W4 (-8..7) and W8 (-127..127) one int8 per weight,
- * [64][col_groups * group]. m: [64][col_groups] (ignored for W8). Padding rows and columns: code of zero, m 0.
+ * codes: W2S one byte per quad, [64][col_groups * group / 4]; W2 (-3, -1, 1, 3), W4 (-8..7) and W8 (-127..127) one int8
+ * per weight, [64][col_groups * group]. m: [64][col_groups] (ignored for W8). Padding rows: m 0. Padding rows and
+ * columns: code of zero; W2, which has none, ACC_W2_PAD, so that padding columns rely on activations of 0.
  */
 void acc_weight_pack_block(const acc_weight *w, uint8_t *blob, uint32_t rb, const int8_t *codes, const uint8_t *m);
 /* The inverse: integer weights [64][col_groups * group] (quads expanded) and m of one row block (m may be NULL; W8: 1).

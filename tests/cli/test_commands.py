@@ -31,7 +31,7 @@ class WithModels(Case):
 
 class Compress(WithModels):
     def test_result_and_report(self):
-        for weights in ("w2s", "w4", "w8"):
+        for weights in ("w2s", "w2", "w4", "w8"):
             out = self.path(f"out-{weights}.gguf")
             r = self.json("compress", self.src, out, "--weights", weights, "--method", "rtn")
             self.assertEqual(r["output"], out)

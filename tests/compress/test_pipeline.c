@@ -63,7 +63,8 @@ static void every_format_and_method(void **state)
         const char *weights, *method, *head;
         double linear, head_error;
     } cases[] = {{"w2s", "obs", "w8", 0.5, 1e-3}, {"w2s", "rtn", "w4", 0.3, 0.02}, {"w4", NULL, NULL, 0.03, 1e-3},
-                 {"w4", "rtn", "w4", 0.02, 0.02}, {"w8", "obs", "w8", 1e-3, 1e-3}, {"w8", "rtn", "w8", 1e-3, 1e-3}};
+                 {"w4", "rtn", "w4", 0.02, 0.02}, {"w2", "obs", "w8", 0.3, 1e-3},  {"w2", "rtn", "w4", 0.15, 0.02},
+                 {"w8", "obs", "w8", 1e-3, 1e-3}, {"w8", "rtn", "w8", 1e-3, 1e-3}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tiny_options o = tiny_defaults();
         fixture f;

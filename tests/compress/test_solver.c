@@ -230,7 +230,8 @@ static void sweeps_beat_rounding(void **state)
         uint32_t rows, cols, group;
         double at_most; /* of round-to-nearest's loss */
     } cases[] = {{ACC_FMT_W2S, 70, 192, 64, 0.7}, {ACC_FMT_W2S, 33, 150, 32, 0.7}, {ACC_FMT_W2S, 64, 300, 128, 0.7},
-                 {ACC_FMT_W4, 70, 192, 64, 0.7},  {ACC_FMT_W4, 10, 45, 32, 0.8},   {ACC_FMT_W8, 65, 200, 0, 0.7}};
+                 {ACC_FMT_W2, 70, 192, 64, 0.7},  {ACC_FMT_W2, 33, 150, 128, 0.7}, {ACC_FMT_W4, 70, 192, 64, 0.7},
+                 {ACC_FMT_W4, 10, 45, 32, 0.8},   {ACC_FMT_W8, 65, 200, 0, 0.7}};
     acc_pool *pool = pool_of(2);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint32_t rows = cases[i].rows, cols = cases[i].cols;

@@ -9,7 +9,8 @@
 
 #include "core/memory.h"
 
-typedef enum content { MIXED, LARGEST, SMALLEST, HOSTILE } content; /* HOSTILE: any bytes, m included */
+/* OPPOSED: the largest weights meet the smallest activations; HOSTILE: any bytes, m included. */
+typedef enum content { MIXED, LARGEST, SMALLEST, OPPOSED, HOSTILE } content;
 
 typedef struct matrix {
     acc_weight w;
@@ -22,14 +23,17 @@ typedef struct matrix {
 static void fill_codes(const acc_weight *w, content c, check_random *r, int8_t *codes, size_t n, uint8_t *m, size_t n_m)
 {
     const uint32_t mmax = acc_weight_mmax(w);
+    const bool largest = c == LARGEST || c == OPPOSED;
     for (size_t i = 0; i < n; i++) {
         const uint64_t v = check_next(r);
         if (w->format == ACC_FMT_W2S) /* 0: (-L2, -L2, 0, 0); 95: (0, 0, L2, L2) */
-            codes[i] = (int8_t)(c == LARGEST ? 95 : c == SMALLEST ? 0 : v % 128);
+            codes[i] = (int8_t)(largest ? 95 : c == SMALLEST ? 0 : v % 128);
+        else if (w->format == ACC_FMT_W2)
+            codes[i] = (int8_t)(largest ? 3 : c == SMALLEST ? -3 : 2 * (int)(v % 4) - 3);
         else if (w->format == ACC_FMT_W4)
-            codes[i] = (int8_t)(c == LARGEST ? 7 : c == SMALLEST ? -8 : (int)(v % 16) - 8);
+            codes[i] = (int8_t)(largest ? 7 : c == SMALLEST ? -8 : (int)(v % 16) - 8);
         else
-            codes[i] = (int8_t)(c == LARGEST ? 127 : c == SMALLEST ? -127 : (int)(v % 255) - 127);
+            codes[i] = (int8_t)(largest ? 127 : c == SMALLEST ? -127 : (int)(v % 255) - 127);
     }
     for (size_t i = 0; i < n_m; i++) m[i] = (uint8_t)(c == MIXED ? check_next(r) % (mmax + 1) : mmax);
 }
@@ -94,10 +98,10 @@ static void fill_tokens(const acc_weight *w, content c, check_random *r, int8_t 
         memset(x, 0, lda);
         for (uint32_t i = 0; i < w->cols; i++) {
             const uint64_t v = check_next(r);
-            x[i] = (int8_t)(c == LARGEST    ? 127
-                            : c == SMALLEST ? -127
-                            : v % 16 == 0   ? (v & 16 ? 127 : -127)
-                                            : (int)(v / 16 % 255) - 127);
+            x[i] = (int8_t)(c == LARGEST                    ? 127
+                            : c == SMALLEST || c == OPPOSED ? -127
+                            : v % 16 == 0                   ? (v & 16 ? 127 : -127)
+                                                            : (int)(v / 16 % 255) - 127);
         }
     }
 }

@@ -139,6 +139,8 @@ static void every_shape(void **state)
         {2, 1, 256, 72, 68, 260, 4096, false, false, ACC_FMT_W8, ACC_FMT_W8},
         {3, 3, 8, 0, 52, 300, 32, true, true, ACC_FMT_W2S, ACC_FMT_W8},
         {9, 3, 64, 576, 300, 300, 256, true, false, ACC_FMT_W2S, ACC_FMT_W8},
+        {4, 2, 48, 100, 132, 300, 64, false, true, ACC_FMT_W2, ACC_FMT_W8},
+        {3, 1, 64, 0, 200, 301, 256, true, false, ACC_FMT_W2, ACC_FMT_W2},
     };
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         tiny_options t = tiny_defaults();

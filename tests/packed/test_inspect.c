@@ -37,6 +37,7 @@ static void a_packed_file(void **state)
     accllm_error err;
     tiny_options t = tiny_defaults();
     pack_options o = pack_defaults(ACC_FMT_W2S);
+    o.linear[5] = ACC_FMT_W2;
     o.linear[6] = ACC_FMT_W4;
     o.k_mean = true;
     char *path = tiny_path("inspect.gguf");
@@ -44,13 +45,16 @@ static void a_packed_file(void **state)
     accllm_inspection *x = inspect(path);
     const accllm_model_info *m = accllm_inspection_info(x);
     const accllm_tensor_info *down = find(x, "blk.1.ffn_down.w4"), *q = find(x, "blk.0.attn_q.w2s"),
-                             *norm = find(x, "output_norm"), *embd = find(x, "token_embd.w8");
+                             *up = find(x, "blk.1.ffn_up.w2"), *norm = find(x, "output_norm"),
+                             *embd = find(x, "token_embd.w8");
     assert_int_equal(accllm_inspection_format_version(x), ACC_FORMAT_VERSION);
     assert_true(m->packed && strcmp(m->architecture, "llama") == 0 && strcmp(m->name, "tiny") == 0);
     assert_string_equal(down->format, "w4");
     assert_true(down->rows == 128 && down->cols == 100 && down->group != 0);
     /* 128 x 128: 2 row blocks x 1 group of 1856 bytes, 128 scales */
     assert_true(q->group == 128 && q->bytes == 2 * 1856 + 128 * 4 && strcmp(q->format, "w2s") == 0);
+    /* 100 x 128: 2 row blocks x 1 group of 2112 bytes, 100 scales */
+    assert_true(up->group == 128 && up->bytes == 2 * 2112 + 100 * 4 && strcmp(up->format, "w2") == 0);
     assert_true(norm->rows == 1 && norm->cols == 128 && norm->group == 0 && strcmp(norm->format, "f32") == 0);
     assert_int_equal(m->head_bytes, embd->bytes);
     uint64_t linear = 2 * (128 * 128 * 2 + 64 * 128 * 2 + 3 * 100 * 128);

@@ -98,6 +98,7 @@ static void victim_open(victim *v, form f, bool tokenizer)
     pack_options o = pack_defaults(ACC_FMT_W2S);
     o.linear[1] = ACC_FMT_W4;
     o.linear[2] = ACC_FMT_W8;
+    o.linear[3] = ACC_FMT_W2;
     o.k_mean = true;
     v->f = f;
     v->path = tiny_path("victim.gguf");

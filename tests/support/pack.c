@@ -69,6 +69,25 @@ static void row_w4(block *b, uint32_t r, float *step)
     }
 }
 
+/* Levels -3, -1, 1, 3: of weights spread as a Gaussian the least error stands at half their RMS. */
+static void row_w2(block *b, uint32_t r, float *step)
+{
+    const float *x = b->x + r * b->stride;
+    const uint32_t group = b->w->group, n = b->w->col_groups;
+    for (uint32_t g = 0; g < n; g++) {
+        float square = 0.0f;
+        uint32_t count = (g + 1) * group <= b->w->cols ? group : b->w->cols - g * group;
+        for (uint32_t i = 0; i < count; i++) square += x[(size_t)g * group + i] * x[(size_t)g * group + i];
+        step[g] = 0.5f * sqrtf(square / (float)count);
+    }
+    share_scales(b, r, step);
+    for (size_t i = 0; i < b->stride; i++) {
+        float s = b->rscale[r] * (float)b->m[r * n + i / group];
+        b->codes[r * b->stride + i] =
+            s > 0.0f ? (int8_t)(2.0f * clamp(rintf(x[i] / s * 0.5f - 0.5f), -2.0f, 1.0f) + 1.0f) : 1;
+    }
+}
+
 static void two_largest(const float x[4], int *a, int *b)
 {
     *a = 0;
@@ -143,6 +162,7 @@ static accllm_status pack_rows(block *b, const acc_source *src, acc_tensor_id id
             ACC_TRY(src->read_rows(src, id, layer, row0 + r, 1, b->x + r * b->stride, err));
             if (w->format == ACC_FMT_W8) row_w8(b, r);
             if (w->format == ACC_FMT_W4) row_w4(b, r, step);
+            if (w->format == ACC_FMT_W2) row_w2(b, r, step);
             if (w->format == ACC_FMT_W2S) row_w2s(b, r, step);
         }
         acc_weight_pack_block(w, blob, rb, b->codes, b->m);

@@ -84,6 +84,9 @@ static void the_group_rule(void **state)
     for (size_t i = 0; i < 5; i++) assert_int_equal(group_of(ACC_FMT_W2S, wide[i], 1, 2), 128);
     assert_int_equal(group_of(ACC_FMT_W2S, 576, 1, 2), 64);
     assert_int_equal(group_of(ACC_FMT_W4, 96, 0, 0), 32);
+    assert_int_equal(group_of(ACC_FMT_W2, 576, 0, 0), 64);
+    assert_int_equal(group_of(ACC_FMT_W2, 11008, 0, 0), 128);
+    assert_int_equal(group_of(ACC_FMT_W2, 100, 0, 0), 128); /* 2112 against 2 * 1088 and 4 * 576 */
     assert_int_equal(group_of(ACC_FMT_W2S, 4096, 2, 5), 64);
     assert_int_equal(group_of(ACC_FMT_W2S, 4096, 1, 3), 128);
     assert_int_equal(group_of(ACC_FMT_W2S, 1, 1, 2), 32);    /* 512 bytes against 960 and 1856 */
@@ -106,6 +109,8 @@ static void sizes_and_places(void **state)
     assert_int_equal(acc_weight_tile_bytes(&w), 960);
     assert_int_equal(acc_weight_init(&w, ACC_FMT_W2S, 64, 64, 32, 1, 2, NULL), ACCLLM_OK);
     assert_int_equal(acc_weight_tile_bytes(&w), 512);
+    assert_int_equal(acc_weight_init(&w, ACC_FMT_W2, 64, 128, 128, 0, 0, NULL), ACCLLM_OK);
+    assert_int_equal(acc_weight_tile_bytes(&w), 64 * 128 / 4 + 64); /* 2.0625 bit/weight */
     assert_int_equal(acc_weight_init(&w, ACC_FMT_W4, 64, 64, 64, 0, 0, NULL), ACCLLM_OK);
     assert_int_equal(acc_weight_tile_bytes(&w), 64 * 64 / 2 + 64);
     assert_int_equal(acc_weight_init(&w, ACC_FMT_W8, 64, 64, 64, 0, 0, NULL), ACCLLM_OK);
@@ -141,7 +146,21 @@ static void the_bytes_stand_where_the_format_says(void **state)
     assert_int_equal(blob[3 * 128 + 64 + 6], 0xf0);
     assert_int_equal(blob[3 * 128 + 64 + 7], 0x88);
     assert_int_equal(blob[8 * 128 + 63], 9);
+    /* W2: rows 5, 21, 37 and 53 of column 2 of quad 3 share byte 4 * 5 + 2 of its line, from the low bits up */
+    assert_int_equal(acc_weight_init(&w, ACC_FMT_W2, 64, 32, 32, 0, 0, NULL), ACCLLM_OK);
+    memset(codes, -3, sizeof codes);
+    codes[5][14] = -1;
+    codes[21][14] = 1;
+    codes[37][14] = -3;
+    codes[53][14] = 3;
+    acc_weight_pack_block(&w, blob, 0, &codes[0][0], m);
+    assert_int_equal(blob[3 * 64 + 22], 1 | 2 << 2 | 0 << 4 | 3 << 6);
+    assert_int_equal(blob[3 * 64 + 21], 0);
+    assert_int_equal(blob[8 * 64], 5);
+    assert_int_equal(blob[8 * 64 + 63], 9);
     /* W8 */
+    memset(codes, 0, sizeof codes);
+    codes[49][14] = 7;
     assert_int_equal(acc_weight_init(&w, ACC_FMT_W8, 64, 32, 32, 0, 0, NULL), ACCLLM_OK);
     codes[17][14] = -127;
     acc_weight_pack_block(&w, blob, 0, &codes[0][0], NULL);
@@ -167,6 +186,7 @@ static void packing_round_trips(void **state)
                 for (size_t i = 0; i < 64 * n; i++) {
                     const uint64_t v = acc_random(s, i + rb * 64 * n);
                     codes[i] = (int8_t)(f == ACC_FMT_W2S  ? v % ACC_W2S_CODES
+                                        : f == ACC_FMT_W2 ? v % 4 * 2 - 3
                                         : f == ACC_FMT_W4 ? v % 16 - 8
                                                           : v % 255 - 127);
                 }
@@ -179,7 +199,8 @@ static void packing_round_trips(void **state)
                         int8_t quad[4];
                         if (f == ACC_FMT_W2S) acc_w2s_quad((unsigned)codes[r * n + c / 4], 1, 2, quad);
                         int want = f == ACC_FMT_W2S ? quad[c % 4] : codes[r * n + c];
-                        if (!inside || (f == ACC_FMT_W2S ? c / 4 * 4 : c) >= cols) want = 0;
+                        if (!inside || (f == ACC_FMT_W2S ? c / 4 * 4 : c) >= cols)
+                            want = f == ACC_FMT_W2 ? ACC_W2_PAD : 0;
                         assert_int_equal(ints[r * width + c], want);
                     }
                     for (uint32_t g = 0; g < w.col_groups; g++)
@@ -207,6 +228,11 @@ static void shapes_that_could_overflow_are_refused(void **state)
     assert_int_equal(acc_weight_init(&w, ACC_FMT_W2S, 64, 11008, 0, 1, 2, NULL), ACCLLM_OK);
     assert_int_equal(acc_weight_mmax(&w), 255);
     assert_int_equal(acc_weight_init(&w, ACC_FMT_W8, 64, 133144, 0, 0, 0, NULL), ACCLLM_OK);
+    assert_int_equal(acc_weight_init(&w, ACC_FMT_W2, 64, 22100, 0, 0, 0, NULL), ACCLLM_OK);
+    assert_int_equal(acc_weight_mmax(&w), 255); /* 255 * 127 * 3 * 22100 < 2^31 */
+    assert_int_equal(acc_weight_init(&w, ACC_FMT_W2, 64, 22104, 0, 0, 0, NULL), ACCLLM_OK);
+    assert_int_equal(acc_weight_mmax(&w), 254);
+    assert_int_equal(acc_weight_init(&w, ACC_FMT_W2, 64, 5636440, 0, 0, 0, NULL), ACCLLM_OK);
     static const struct {
         acc_format f;
         uint32_t rows, cols, group, l1, l2;
@@ -217,6 +243,7 @@ static void shapes_that_could_overflow_are_refused(void **state)
         {ACC_FMT_W4, 0, 64, 0, 0, 0},          {ACC_FMT_W4, 64, 0, 0, 0, 0},
         {ACC_FMT_W4, UINT32_MAX, 64, 0, 0, 0}, {ACC_FMT_W2S, 64, UINT32_MAX, 0, 1, 2},
         {ACC_FMT_W4, 64, 1 << 24, 0, 0, 0},    {ACC_FMT_COUNT, 64, 64, 0, 1, 2},
+        {ACC_FMT_W2, 64, 5636444, 0, 0, 0},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         err.text[0] = 0;
@@ -233,8 +260,9 @@ static void check_catches_every_bad_thing(void **state)
     for (int f = 0; f < ACC_FMT_COUNT; f++) {
         acc_weight w;
         accllm_error err;
-        /* 11008 columns: mmax of W4 is 192 */
-        assert_int_equal(acc_weight_init(&w, (acc_format)f, 65, 11008, 0, 1, 2, NULL), ACCLLM_OK);
+        /* mmax of W4 at 11008 columns is 192, of W2 at 24064 columns 234 */
+        const uint32_t cols = f == ACC_FMT_W2 ? 24064 : 11008;
+        assert_int_equal(acc_weight_init(&w, (acc_format)f, 65, cols, 0, 1, 2, NULL), ACCLLM_OK);
         uint8_t *blob = acc_calloc(acc_weight_bytes(&w), 1);
         acc_weight_bind(&w, blob);
         const size_t tile = acc_weight_tile_bytes(&w);
@@ -247,10 +275,12 @@ static void check_catches_every_bad_thing(void **state)
             assert_non_null(strstr(err.text, "t: row 64"));
             rscale[64] = 0;
         }
-        if (f == ACC_FMT_W4) {
-            blob[3 * tile - 1] = 192;
-            assert_int_equal(acc_weight_check(&w, "t", 0, &err), ACCLLM_OK);
-            blob[3 * tile - 1] = 193;
+        if (f == ACC_FMT_W4 || f == ACC_FMT_W2) { /* every code is allowed */
+            const uint8_t most = f == ACC_FMT_W4 ? 192 : 234;
+            memset(blob, 0xa7, tile - 64);
+            blob[3 * tile - 1] = most;
+            assert_int_equal(acc_weight_check(&w, "t", 1, &err), ACCLLM_OK);
+            blob[3 * tile - 1] = (uint8_t)(most + 1);
             assert_int_equal(acc_weight_check(&w, "t", 0, &err), ACCLLM_E_FORMAT);
             acc_free(blob);
             continue;

@@ -68,10 +68,30 @@ static inline __m256i acc_add_words(__m256i acc, __m256i a, __m256i b)
     return acc;
 }
 
+/* Sums of codes that take the offset of unsigned weights off again: -offset times the sums of both pairs of columns of
+ * all quads, as two words. n: a multiple of 32, at most 128. */
+static inline int32_t acc_start_words(const int8_t *a, uint32_t n, int32_t offset)
+{
+    __m256i sum = _mm256_setzero_si256();
+    for (uint32_t k = 0; k < n; k += 32)
+        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), acc_load256(a + k)));
+    __m128i x = _mm_add_epi16(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    x = _mm_add_epi16(x, _mm_unpackhi_epi64(x, x));
+    x = _mm_add_epi16(x, _mm_shuffle_epi32(x, 1));
+    return _mm_cvtsi128_si32(_mm_mullo_epi16(x, _mm_set1_epi16((short)-offset)));
+}
+
+/* m of 8 rows in both words of each row. */
+static inline __m256i acc_twice(const uint8_t *m)
+{
+    const __m256i x = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)m));
+    return _mm256_or_si256(x, _mm256_slli_epi32(x, 16));
+}
+
 size_t acc_avx2_w2s_repack_bytes(const acc_weight *w);
 void acc_avx2_w2s_repack(const acc_weight *w, uint8_t *dst);
 
-acc_matvec_fn acc_avx2_w2s_matvec, acc_avx2_w4_matvec, acc_avx2_w8_matvec;
-acc_matmul_fn acc_avx2_w2s_matmul, acc_avx2_w4_matmul, acc_avx2_w8_matmul;
+acc_matvec_fn acc_avx2_w2s_matvec, acc_avx2_w2_matvec, acc_avx2_w4_matvec, acc_avx2_w8_matvec;
+acc_matmul_fn acc_avx2_w2s_matmul, acc_avx2_w2_matmul, acc_avx2_w4_matmul, acc_avx2_w8_matmul;
 
 #endif

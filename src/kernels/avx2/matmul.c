@@ -1,8 +1,9 @@
 /*
- * Prefill: many tokens meet one tile. W2S and W4 are expanded once per tile to unsigned bytes code + offset; 16 rows x
- * up to 6 tokens then live in registers, a multiply-add of bytes and an add of words per 32 products. The words start
- * at -offset * sum(a), which makes the sums exact modulo 2^16, where they fit: a word holds one pair of columns of
- * every quad, at most Q * 127 * G / 4 (W2S) or 16 quads * 2 * 8 * 127 (W4). W8 multiplies words.
+ * Prefill: many tokens meet one tile. W2S, W2 and W4 are expanded once per tile to unsigned bytes code + offset; 16
+ * rows x up to 6 tokens then live in registers, a multiply-add of bytes and an add of words per 32 products. The words
+ * start at -offset * sum(a), which makes the sums exact modulo 2^16, where they fit: a word holds one pair of columns
+ * of every quad, at most Q * 127 * G / 4 (W2S), 32 quads * 2 * 3 * 127 (W2) or 16 quads * 2 * 8 * 127 (W4). W8
+ * multiplies words.
  */
 #include "kernels/avx2/linear.h"
 
@@ -17,18 +18,6 @@ typedef struct tokens {
     uint32_t n, parts;
 } tokens;
 
-/* -offset times the sums of both pairs of columns of all quads, as two words. n: a multiple of 32, at most 128. */
-static int32_t start_words(const int8_t *a, uint32_t n, int32_t offset)
-{
-    __m256i sum = _mm256_setzero_si256();
-    for (uint32_t k = 0; k < n; k += 32)
-        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), acc_load256(a + k)));
-    __m128i x = _mm_add_epi16(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    x = _mm_add_epi16(x, _mm_unpackhi_epi64(x, x));
-    x = _mm_add_epi16(x, _mm_shuffle_epi32(x, 1));
-    return _mm_cvtsi128_si32(_mm_mullo_epi16(x, _mm_set1_epi16((short)-offset)));
-}
-
 static void pack_tokens(const acc_weight *w, const int8_t *a, size_t lda, int32_t offset, tokens *t)
 {
     const uint32_t width = w->group / t->parts;
@@ -37,7 +26,7 @@ static void pack_tokens(const acc_weight *w, const int8_t *a, size_t lda, int32_
             const int8_t *src = a + n * lda + (size_t)cg * w->group;
             memcpy(t->codes + ((size_t)cg * t->n + n) * w->group, src, w->group);
             for (uint32_t p = 0; p < t->parts; p++)
-                t->start[((size_t)cg * t->parts + p) * t->n + n] = start_words(src + p * width, width, offset);
+                t->start[((size_t)cg * t->parts + p) * t->n + n] = acc_start_words(src + p * width, width, offset);
         }
 }
 
@@ -92,13 +81,6 @@ typedef void block_fn(const uint8_t *dense, uint32_t quads, const int8_t *a, uin
                       __m256i m0, __m256i m1, int32_t *isum, size_t ldi);
 static block_fn *const blocks[TOKENS + 1] = {NULL, block1, block2, block3, block4, block5, block6};
 
-/* m of 8 rows in both words of each row. */
-static inline __m256i twice(const uint8_t *m)
-{
-    const __m256i x = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)m));
-    return _mm256_or_si256(x, _mm256_slli_epi32(x, 16));
-}
-
 static void add_tile(const acc_weight *w, const dense_tile *d, const tokens *t, uint32_t cg, int32_t *isum, size_t ldi)
 {
     const uint32_t quads = d->quads / t->parts;
@@ -106,7 +88,7 @@ static void add_tile(const acc_weight *w, const dense_tile *d, const tokens *t, 
         block_fn *f = blocks[t->n - at < TOKENS ? t->n - at : TOKENS];
         const int8_t *a = t->codes + ((size_t)cg * t->n + at) * w->group;
         for (uint32_t rows = 0; rows < ACC_TILE_ROWS; rows += 16) {
-            const __m256i m0 = twice(d->m + rows), m1 = twice(d->m + rows + 8);
+            const __m256i m0 = acc_twice(d->m + rows), m1 = acc_twice(d->m + rows + 8);
             for (uint32_t p = 0; p < t->parts; p++)
                 f(d->dense + ((size_t)rows / 16 * d->quads + p * quads) * 64, quads, a + p * quads * 4, w->group,
                   t->start + ((size_t)cg * t->parts + p) * t->n + at, m0, m1, isum + at * ldi + rows, ldi);
@@ -115,6 +97,21 @@ static void add_tile(const acc_weight *w, const dense_tile *d, const tokens *t, 
 }
 
 /* ---- expanding a tile ---- */
+
+static const uint8_t *expand_w2(const uint8_t *src, uint32_t quads, uint8_t *dense)
+{
+    const __m256i mask = _mm256_set1_epi8(6);
+    const size_t rows16 = (size_t)quads * 64;
+    for (uint32_t q = 0; q < quads; q++, src += ACC_W2_QUAD_BYTES, dense += 64)
+        for (uint32_t i = 0; i < 64; i += 32) {
+            const __m256i x = acc_load256(src + i);
+            acc_store256(dense + i, _mm256_and_si256(_mm256_slli_epi16(x, 1), mask));
+            acc_store256(dense + rows16 + i, _mm256_and_si256(_mm256_srli_epi16(x, 1), mask));
+            acc_store256(dense + 2 * rows16 + i, _mm256_and_si256(_mm256_srli_epi16(x, 3), mask));
+            acc_store256(dense + 3 * rows16 + i, _mm256_and_si256(_mm256_srli_epi16(x, 5), mask));
+        }
+    return src;
+}
 
 static const uint8_t *expand_w4(const uint8_t *src, uint32_t quads, uint8_t *dense)
 {
@@ -209,18 +206,32 @@ void acc_avx2_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint3
         }
 }
 
+typedef const uint8_t *expand_fn(const uint8_t *src, uint32_t quads, uint8_t *dense); /* returns where m stand */
+
+static void dense_matmul(expand_fn *expand, int32_t offset, const acc_weight *w, const int8_t *a, size_t lda, tokens *t,
+                         int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1, uint8_t *dense)
+{
+    const uint32_t quads = w->group / 4;
+    const size_t bytes = acc_weight_tile_bytes(w);
+    pack_tokens(w, a, lda, offset, t);
+    clear(isum, ldi, t->n, (rb1 - rb0) * ACC_TILE_ROWS);
+    for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS)
+        for (uint32_t cg = 0; cg < w->col_groups; cg++) {
+            const uint8_t *m = expand(acc_weight_tile(w, bytes, cg, rb), quads, dense);
+            add_tile(w, &(dense_tile){dense, m, quads}, t, cg, isum, ldi);
+        }
+}
+
+void acc_avx2_w2_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                        uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    tokens t = place_tokens(w, n_tokens, 1, scratch);
+    dense_matmul(expand_w2, 3, w, a, lda, &t, isum, ldi, rb0, rb1, scratch);
+}
+
 void acc_avx2_w4_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
                         uint32_t rb0, uint32_t rb1, void *scratch)
 {
     tokens t = place_tokens(w, n_tokens, w->group == 128 ? 2 : 1, scratch);
-    const uint32_t quads = w->group / 4;
-    const size_t bytes = acc_weight_tile_bytes(w);
-    uint8_t *dense = scratch;
-    pack_tokens(w, a, lda, 8, &t);
-    clear(isum, ldi, n_tokens, (rb1 - rb0) * ACC_TILE_ROWS);
-    for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS)
-        for (uint32_t cg = 0; cg < w->col_groups; cg++) {
-            const uint8_t *m = expand_w4(acc_weight_tile(w, bytes, cg, rb), quads, dense);
-            add_tile(w, &(dense_tile){dense, m, quads}, &t, cg, isum, ldi);
-        }
+    dense_matmul(expand_w4, 8, w, a, lda, &t, isum, ldi, rb0, rb1, scratch);
 }

@@ -1,5 +1,5 @@
 /*
- * Decode for one token: all three formats stream their weights once, so the memory bus is the limit; software prefetch
+ * Decode for one token: all formats stream their weights once, so the memory bus is the limit; software prefetch
  * runs ahead of the reads.
  */
 #include "kernels/avx2/linear.h"

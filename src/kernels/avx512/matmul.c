@@ -108,6 +108,20 @@ static const uint8_t *expand_w2s(const expander *e, const uint8_t *src, uint32_t
     return src;
 }
 
+static const uint8_t *expand_w2(const expander *e, const uint8_t *src, uint32_t quads, uint8_t *dense)
+{
+    (void)e;
+    const __m512i mask = _mm512_set1_epi8(6);
+    for (uint32_t q = 0; q < quads; q++, src += ACC_W2_QUAD_BYTES, dense += 256) {
+        const __m512i x = acc_load512(src);
+        acc_store512(dense, _mm512_and_si512(_mm512_slli_epi16(x, 1), mask));
+        acc_store512(dense + 64, _mm512_and_si512(_mm512_srli_epi16(x, 1), mask));
+        acc_store512(dense + 128, _mm512_and_si512(_mm512_srli_epi16(x, 3), mask));
+        acc_store512(dense + 192, _mm512_and_si512(_mm512_srli_epi16(x, 5), mask));
+    }
+    return src;
+}
+
 static const uint8_t *expand_w4(const expander *e, const uint8_t *src, uint32_t quads, uint8_t *dense)
 {
     (void)e;
@@ -168,6 +182,13 @@ void acc_avx512_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uin
         acc_w2s_quad(c, w->level1, w->level2, quad);
         for (int k = 0; k < 4; k++) e.plane[k][c] = (uint8_t)(quad[k] + e.offset);
     }
+    matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+}
+
+void acc_avx512_w2_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
+                          size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    const expander e = {.run = expand_w2, .offset = 3, .has_m = true};
     matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 

@@ -1,4 +1,4 @@
-/* W4 and W8 decode: one line of 64 bytes is 16 rows x 4 columns, which is one operand of the byte dot product. */
+/* Dense decode: one line of 64 bytes is 16 rows x 4 columns, which is one operand of the byte dot product. */
 #include "kernels/avx512/linear.h"
 
 #define AHEAD_BYTES 16384
@@ -6,6 +6,49 @@
 static inline void prefetch(const char *ahead, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
+}
+
+/* ---- W2: the fields of a byte are masked where they stand, so that sums come out times 1, 4, 16 and 64 ---- */
+
+static void w2_tile(const uint8_t *p, const char *ahead, const int8_t *a, uint32_t group, int32_t *y)
+{
+    const __m512i zero = _mm512_setzero_si512(), offset = _mm512_set1_epi32(-3 * acc_sum_codes(a, group));
+    const __m512i m0 = _mm512_set1_epi8(0x03), m1 = _mm512_set1_epi8(0x0c), m2 = _mm512_set1_epi8(0x30);
+    __m512i s[8] = {zero, zero, zero, zero, zero, zero, zero, zero}; /* even quads, odd quads; 3 and 7: all fields */
+    for (uint32_t k = 0; k < group; k += 8, p += 2 * ACC_W2_QUAD_BYTES, ahead += 2 * ACC_W2_QUAD_BYTES) {
+        prefetch(ahead, 2 * ACC_W2_QUAD_BYTES);
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            const __m512i v = acc_four(a + k + 4 * i), x = acc_load512(p + 64 * i);
+            s[4 * i] = acc_dot(s[4 * i], _mm512_and_si512(x, m0), v);
+            s[4 * i + 1] = acc_dot(s[4 * i + 1], _mm512_and_si512(x, m1), v);
+            s[4 * i + 2] = acc_dot(s[4 * i + 2], _mm512_and_si512(x, m2), v);
+            s[4 * i + 3] = acc_dot(s[4 * i + 3], x, v);
+        }
+    }
+    for (int i = 0; i < 4; i++) s[i] = _mm512_add_epi32(s[i], s[4 + i]);
+    s[3] = _mm512_sub_epi32(s[3], _mm512_add_epi32(s[0], _mm512_add_epi32(s[1], s[2])));
+    s[0] = _mm512_slli_epi32(s[0], 1); /* 2 field - 3 is the level */
+    s[1] = _mm512_srai_epi32(s[1], 1);
+    s[2] = _mm512_srai_epi32(s[2], 3);
+    s[3] = _mm512_srai_epi32(s[3], 5);
+    for (int i = 0; i < 4; i++) {
+        const __m512i sum = _mm512_mullo_epi32(_mm512_add_epi32(s[i], offset), acc_widen_u8(p + 16 * i));
+        acc_store512(y + 16 * i, _mm512_add_epi32(acc_load512(y + 16 * i), sum));
+    }
+}
+
+void acc_avx512_w2_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1,
+                          void *scratch)
+{
+    (void)scratch;
+    const size_t bytes = acc_weight_tile_bytes(w);
+    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes);
+    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
+    for (uint32_t cg = 0; cg < w->col_groups; cg++)
+        for (uint32_t rb = rb0; rb < rb1; rb++)
+            w2_tile(acc_weight_tile(w, bytes, cg, rb), (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead),
+                    a + (size_t)cg * w->group, w->group, isum + (size_t)(rb - rb0) * ACC_TILE_ROWS);
 }
 
 /* ---- W4: code + 8 is the unsigned operand, 8 * sum(a) is taken off per group ---- */

@@ -30,6 +30,15 @@ static void expand_w2s(const acc_weight *w, const uint8_t *src, tile *t)
     read_m(src, t);
 }
 
+static void expand_w2(const acc_weight *w, const uint8_t *src, tile *t)
+{
+    for (uint32_t k = 0; k < w->group; k += 4, src += ACC_W2_QUAD_BYTES)
+        for (uint32_t i = 0; i < ACC_W2_QUAD_BYTES; i++)
+            for (uint32_t f = 0; f < 4; f++)
+                t->w[i / 4 + 16 * f][k + i % 4] = (int8_t)(2 * (src[i] >> (2 * f) & 3) - 3);
+    read_m(src, t);
+}
+
 static void expand_w4(const acc_weight *w, const uint8_t *src, tile *t)
 {
     for (uint32_t k = 0; k < w->group; k += 4, src += ACC_W4_QUAD_BYTES) {
@@ -89,6 +98,7 @@ static void linear(expand_fn *expand, const acc_weight *w, const int8_t *a, size
     }
 
 LINEAR(w2s)
+LINEAR(w2)
 LINEAR(w4)
 LINEAR(w8)
 
@@ -96,6 +106,8 @@ void acc_kernels_init_scalar_linear(acc_kernels *k)
 {
     k->w[ACC_FMT_W2S].matvec = matvec_w2s;
     k->w[ACC_FMT_W2S].matmul = matmul_w2s;
+    k->w[ACC_FMT_W2].matvec = matvec_w2;
+    k->w[ACC_FMT_W2].matmul = matmul_w2;
     k->w[ACC_FMT_W4].matvec = matvec_w4;
     k->w[ACC_FMT_W4].matmul = matmul_w4;
     k->w[ACC_FMT_W8].matvec = matvec_w8;
