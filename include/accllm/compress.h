@@ -1,6 +1,6 @@
 /*
- * The compressor: calibration text -> Hessians -> joint 2:4 + 2-bit (or dense W2, W4, W8) codes, layer by layer in bounded
- * memory, resumable after a kill at any moment. Also plain GGUF export.
+ * The compressor: calibration text -> Hessians -> joint 2:4 + 2-bit (or dense W2, W4, W8) codes, layer by layer in
+ * bounded memory, resumable after a kill at any moment. Also plain GGUF export.
  */
 #ifndef ACCLLM_COMPRESS_H
 #define ACCLLM_COMPRESS_H
@@ -27,7 +27,7 @@ typedef struct accllm_compress_params {
     uint32_t calib_tokens;   /* 0: default */
     uint32_t page;           /* RoPE page; 0: 256 */
     uint32_t kv_bits;        /* 0: 4 from head_dim 32 on, else 8 */
-    uint64_t recover_tokens; /* tokens of distillation after the solver (calibration text); 0: none */
+    uint64_t recover_tokens; /* tokens of distillation after the solver (calibration text); 0: none; not for w2 */
     double recover_rate;     /* learning rate relative to each matrix's rms; 0: by the format */
     bool resume;
     bool use_mmap;

@@ -100,6 +100,11 @@ static void too_little_text_is_refused(void **state)
     assert_non_null(strstr(f.err.text, "recovery: the calibration text has"));
     f.p.recover_rate = -1;
     assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    f.p.recover_rate = 0;
+    f.p.weights = "w2";
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_UNSUPPORTED);
+    assert_non_null(strstr(f.err.text, "w2 cannot be trained"));
+    f.p.weights = NULL;
     assert_int_equal(unlink(path), 0);
     free(path);
     f.p.resume = false;
