@@ -121,5 +121,6 @@ void acc_run_announce(acc_run *r)
         acc_run_note(r, "warning: the calibration text gives fewer tokens than the %u asked for", r->calib_tokens);
     if (r->weights == ACC_FMT_W2S && !r->p->recover_tokens)
         acc_run_note(r, "warning: one-shot w2s does not give usable text; use w4, or --recover full");
+    if (r->weights == ACC_FMT_W2) acc_run_note(r, "warning: one-shot w2 does not give usable text; use w4");
     warn_disk(r, e.output + e.work_folder);
 }
