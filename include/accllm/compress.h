@@ -27,7 +27,7 @@ typedef struct accllm_compress_params {
     uint32_t calib_tokens;   /* 0: default */
     uint32_t page;           /* RoPE page; 0: 256 */
     uint32_t kv_bits;        /* 0: 4 from head_dim 32 on, else 8 */
-    uint64_t recover_tokens; /* tokens of distillation after the solver (calibration text); 0: none; not for w2 */
+    uint64_t recover_tokens; /* tokens of distillation after the solver (calibration text); 0: none */
     double recover_rate;     /* learning rate relative to each matrix's rms; 0: by the format */
     bool resume;
     bool use_mmap;

@@ -119,8 +119,8 @@ void acc_run_announce(acc_run *r)
     if (r->resumed) acc_run_note(r, "resuming: %u of %u layers are done", r->resumed, r->hp->n_layers);
     if ((uint64_t)r->cal.n_seqs * r->cal.seq_len < r->calib_tokens * 3ull / 4)
         acc_run_note(r, "warning: the calibration text gives fewer tokens than the %u asked for", r->calib_tokens);
-    if (r->weights == ACC_FMT_W2S && !r->p->recover_tokens)
-        acc_run_note(r, "warning: one-shot w2s does not give usable text; use w4, or --recover full");
-    if (r->weights == ACC_FMT_W2) acc_run_note(r, "warning: one-shot w2 does not give usable text; use w4");
+    if ((r->weights == ACC_FMT_W2S || r->weights == ACC_FMT_W2) && !r->p->recover_tokens)
+        acc_run_note(r, "warning: one-shot %s does not give usable text; use w4, or --recover full",
+                     acc_format_name(r->weights));
     warn_disk(r, e.output + e.work_folder);
 }

@@ -39,8 +39,6 @@ static accllm_status parse_params(acc_run *r, accllm_error *err)
     if (p->recover_tokens > UINT32_MAX || p->recover_rate < 0 || p->recover_rate > 1)
         return acc_fail(err, ACCLLM_E_ARG, "recovery: %llu tokens at a rate of %g",
                         (unsigned long long)p->recover_tokens, p->recover_rate);
-    if (p->recover_tokens && r->weights == ACC_FMT_W2) /* the trainer's quantiser lacks its levels */
-        return acc_fail(err, ACCLLM_E_UNSUPPORTED, "recovery: w2 cannot be trained in this version");
     r->calib_tokens = p->calib_tokens ? p->calib_tokens : ACC_CALIB_TOKENS;
     if (r->calib_tokens > 1u << 26)
         return acc_fail(err, ACCLLM_E_ARG, "calibration: %u tokens are too many", r->calib_tokens);

@@ -50,6 +50,16 @@ void acc_train_quad(const float u[4], float l1, float l2, int8_t q[4])
     }
 }
 
+/* u = w * inverse, rounded to the nearest of W2's levels -3, -1, 1, 3. */
+static void w2_group(const float *w, uint32_t n, float inverse, int8_t *ints)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        float u = w[i] * inverse;
+        u = u < -3 ? -3 : u > 3 ? 3 : u;
+        ints[i] = (int8_t)(2 * (int)(((u - 1) * 0.5f + 0x1.8p23f) - 0x1.8p23f) + 1);
+    }
+}
+
 /* u = w * inverse, rounded to nearest into [lo, hi]. */
 static void dense_group(const float *w, uint32_t n, float inverse, float lo, float hi, int8_t *ints)
 {
@@ -63,6 +73,10 @@ static void dense_group(const float *w, uint32_t n, float inverse, float lo, flo
 static void group_codes(const acc_weight *s, const float *w, uint32_t n, float scale, int8_t *ints)
 {
     const float inverse = scale > 0x1p-100f ? 1 / scale : 0;
+    if (s->format == ACC_FMT_W2) {
+        w2_group(w, n, inverse, ints);
+        return;
+    }
     if (s->format != ACC_FMT_W2S) {
         dense_group(w, n, inverse, s->format == ACC_FMT_W4 ? -8 : -127, s->format == ACC_FMT_W4 ? 7 : 127, ints);
         return;
