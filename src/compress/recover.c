@@ -13,10 +13,10 @@
 
 #define BATCH 4u
 #define HELD_OUT 16u /* sequences */
-#define SCALE_RATE 0.01f
-#define NORM_RATE 0.003f
-/* Rows of rare tokens have gradients of noise, which Adam makes large. */
-#define EMBD_RATE 0.0005f
+/* Learning rates beside that of the matrices. Rows of rare tokens have gradients of noise, which Adam makes large. */
+#define SCALE_RATE 0.5f /* of log scales */
+#define NORM_RATE 0.15f
+#define EMBD_RATE 0.025f
 #define CHECKPOINT_SECONDS 480.0
 
 typedef struct recovery {
@@ -25,6 +25,7 @@ typedef struct recovery {
     int32_t *ids; /* training sequences, then the held-out ones */
     uint32_t n_seqs, n_held_out, seq_len;
     uint64_t steps;
+    float rate; /* of the matrices, relative to their rms */
     uint8_t *blob[ACC_LINEARS];
     uint8_t *head[2];
     float *vectors;
@@ -34,7 +35,7 @@ typedef struct recovery {
 
 static float default_rate(acc_format f)
 {
-    return f == ACC_FMT_W2S ? 0.02f : 0.004f;
+    return f == ACC_FMT_W2S ? 0.02f : 0.001f;
 }
 
 static uint32_t sequence_length(const acc_run *r)
@@ -138,12 +139,10 @@ static accllm_status load_layer(recovery *v, uint32_t layer, accllm_error *err)
 
 static void set_rates(recovery *v)
 {
-    const double asked = v->r->p->recover_rate;
-    acc_train_rates(&v->student, 1);
+    acc_train_rates(&v->student, v->rate);
     for (uint32_t i = 0; i < v->student.n_tensors; i++) {
         acc_train_tensor *t = &v->student.tensors[i];
-        const float matrix = asked > 0 ? (float)asked : default_rate(t->shape.format);
-        t->rate *= acc_tensor_is_linear(t->id) ? matrix : t->shape.rows > 1 ? EMBD_RATE : NORM_RATE;
+        if (!acc_tensor_is_linear(t->id)) t->rate *= t->shape.rows > 1 ? EMBD_RATE : NORM_RATE;
     }
 }
 
@@ -236,7 +235,7 @@ static accllm_status train(recovery *v, accllm_error *err)
                                 .n_held_out = v->n_held_out,
                                 .batch = BATCH,
                                 .steps = v->steps,
-                                .scale_rate = SCALE_RATE,
+                                .scale_rate = SCALE_RATE * v->rate,
                                 .keep_all = true,
                                 .rules = {.a8 = true,
                                           .kv_bits = r->plan.kv_bits,
@@ -277,6 +276,7 @@ accllm_status acc_run_recover(acc_run *r, accllm_error *err)
 {
     recovery v = {.r = r};
     if (!r->p->recover_tokens) return ACCLLM_OK;
+    v.rate = r->p->recover_rate > 0 ? (float)r->p->recover_rate : default_rate(r->weights);
     (void)snprintf(v.checkpoint, sizeof v.checkpoint, "%s/recover.bin", r->work.dir);
     accllm_status s = load_text(&v, err);
     if (s == ACCLLM_OK) s = load_models(&v, err);

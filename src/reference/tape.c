@@ -1,6 +1,7 @@
 /* Blocks over batches of whole sequences, and their gradients: see tape.h. */
 #include "reference/tape.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "gemm/gemm.h"
@@ -172,14 +173,43 @@ static void linear(const acc_tape *t, const float *w, const float *bias, uint32_
         for (uint32_t r = 0; r < rows; r++) y[(size_t)i * rows + r] += bias[r];
 }
 
+/* Keys and values of all sequences, one sequence at a time for each thread. */
+typedef struct put_job {
+    const acc_tape *t;
+    const acc_tape_rules *rules;
+    const kept *k;
+    const acc_ref_span *span;
+    uint32_t layer;
+    atomic_uint next;
+    atomic_bool bad;
+} put_job;
+
+static void put_worker(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    (void)worker;
+    (void)n_workers;
+    put_job *j = ctx;
+    const acc_tape *t = j->t;
+    const size_t rows = (size_t)t->seq_len * t->hp.n_kv_heads * t->hp.head_dim;
+    for (;;) {
+        const uint32_t s = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
+        if (s >= t->n_seqs) return;
+        const acc_ref_kv kv = sequence_kv(t, j->k, j->rules, j->layer, s);
+        if (!acc_ref_kv_put(&kv, &t->hp, j->span, t->k + s * rows, t->v + s * rows)) atomic_store(&j->bad, true);
+    }
+}
+
 static bool attention(acc_tape *t, const acc_tape_rules *r, uint32_t layer, kept *k)
 {
-    const size_t q_dim = (size_t)t->hp.n_heads * t->hp.head_dim, kv_dim = (size_t)t->hp.n_kv_heads * t->hp.head_dim;
+    const size_t q_dim = (size_t)t->hp.n_heads * t->hp.head_dim;
+    const acc_ref_kv first = sequence_kv(t, k, r, layer, 0);
+    const acc_ref_span span = acc_ref_work_span(t->work, &first, 0, t->seq_len);
+    put_job j = {.t = t, .rules = r, .k = k, .span = &span, .layer = layer};
+    acc_pool_run(t->rt->pool, put_worker, &j);
+    if (atomic_load(&j.bad)) return false;
     for (uint32_t s = 0; s < t->n_seqs; s++) {
         const acc_ref_kv kv = sequence_kv(t, k, r, layer, s);
-        const acc_ref_span span = acc_ref_work_span(t->work, &kv, 0, t->seq_len);
         const size_t row = (size_t)s * t->seq_len;
-        if (!acc_ref_kv_put(&kv, &t->hp, &span, t->k + row * kv_dim, t->v + row * kv_dim)) return false;
         acc_ref_attend(t->rt, &kv, &t->hp, &span, k->q + row * q_dim, k->att + row * q_dim, t->work->scratch,
                        t->work->block);
     }

@@ -33,6 +33,7 @@ static void recovery_lowers_the_divergence(void **state)
         f.p.weights = formats[i];
         f.p.method = "rtn";
         f.p.recover_tokens = TOKENS;
+        f.p.recover_rate = 0.02; /* few steps */
         must_compress(&f, NULL);
         assert_false(f.watch.fell);
         assert_non_null(strstr(f.watch.notes, "recovery: 5120 tokens"));
