@@ -115,7 +115,8 @@ void acc_kv_angles(const acc_kv *kv, uint64_t distance, const float **cos, const
     *sin = row + kv->angle_stride;
 }
 
-bool acc_kv_store_key(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *key, const float *mean)
+bool acc_kv_store_key(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *key, const float *mean,
+                      const float *direction)
 {
     uint32_t n = kv->p.head_dim;
     float x[ACC_MAX_HEAD_DIM];
@@ -137,7 +138,7 @@ bool acc_kv_store_key(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, c
     acc_kv_lane lane = acc_kv_lane_at(kv, &kv->ring, layer, head);
     uint64_t at = acc_policy_slot(&kv->policy, pos);
     if (kv->p.bits == 4) {
-        if (!acc_kv4(x, n, u, &lane.kscale[at], &lane.kzero[at])) return false;
+        if (!acc_kv4_key(x, n, direction, u, &lane.kscale[at], &lane.kzero[at])) return false;
         acc_kv4_write_key(lane.k, (uint32_t)at, n, u);
     } else {
         if (!acc_kv8(x, n, (int8_t *)u, &lane.kscale[at])) return false;

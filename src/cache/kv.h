@@ -26,9 +26,10 @@ accllm_status acc_kv_create(acc_kv **out, const acc_kv_params *p, accllm_error *
 void acc_kv_free(acc_kv **kv);
 uint64_t acc_kv_bytes(const acc_kv *kv);
 
-/* Quantises and stores the key of one position and KV head: key [head_dim] before rotation, mean [head_dim] or NULL.
- * False: NaN, infinity or a scale beyond f16. */
-bool acc_kv_store_key(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *key, const float *mean);
+/* Quantises and stores the key of one position and KV head: key [head_dim] before rotation, mean and direction
+ * [head_dim] or NULL (acc_kv4_key()). * False: NaN, infinity or a scale beyond f16. */
+bool acc_kv_store_key(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *key, const float *mean,
+                      const float *direction);
 bool acc_kv_store_value(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *value);
 
 /* The rotation by a distance of 0 .. max(S, P) + W - 1: cos and sin [head_dim / 2], 64-byte aligned. */

@@ -28,6 +28,8 @@ static accllm_status collector_alloc(acc_collector *c, const acc_run *r, accllm_
     void *p;
     ACC_TRY(acc_alloc(&p, c->kv_dim, sizeof *c->key_sum, "key means", err));
     c->key_sum = p;
+    ACC_TRY(acc_alloc(&p, c->kv_dim, sizeof *c->direction, "directions of queries", err));
+    c->direction = p;
     for (int i = 0; i < 4; i++) ACC_TRY(acc_hessian_create(&c->hessian[i], cols[i], err));
     return rotation_tables(c, hp, c->page < r->cal.seq_len ? c->page : r->cal.seq_len, err);
 }
@@ -38,6 +40,7 @@ accllm_status acc_collector_create(acc_collector *c, const acc_run *r, accllm_er
     c->pool = r->rt->pool;
     c->page = r->plan.page;
     c->sinks = r->plan.sinks;
+    c->length = r->cal.seq_len;
     accllm_status s = collector_alloc(c, r, err);
     if (s != ACCLLM_OK) acc_collector_free(c);
     return s;
@@ -47,6 +50,7 @@ void acc_collector_free(acc_collector *c)
 {
     for (int i = 0; i < 4; i++) acc_hessian_free(&c->hessian[i]);
     acc_free(c->key_sum);
+    acc_free(c->direction);
     acc_free(c->cos);
     acc_free(c->sin);
     *c = (acc_collector){0};

@@ -110,12 +110,12 @@ static void reset_keys(acc_collector *c)
     c->n_keys = 0;
 }
 
-/* Norms and biases between the layer and its vectors (after the key means). */
+/* Norms and biases between the layer and its vectors (after key means and directions of queries). */
 static void move_vectors(layer_work *w, float *vectors, bool out)
 {
     const acc_vector_map *m = &w->r->map;
     float *const v[] = {w->l.attn_norm, w->l.ffn_norm, w->l.q_bias, w->l.k_bias, w->l.v_bias};
-    const uint32_t at[] = {m->attn_norm, m->ffn_norm, m->q_bias, m->k_bias, m->v_bias, m->end};
+    const uint32_t at[] = {m->attn_norm, m->ffn_norm, m->q_bias, m->k_bias, m->v_bias, m->head_scale};
     for (int i = 0; i < 5; i++) {
         const size_t bytes = (size_t)(at[i + 1] - at[i]) * sizeof(float);
         if (bytes) memcpy(out ? vectors + at[i] : v[i], out ? v[i] : vectors + at[i], bytes);
@@ -124,7 +124,7 @@ static void move_vectors(layer_work *w, float *vectors, bool out)
 
 static void key_means(layer_work *w)
 {
-    for (uint32_t j = 0; j < w->r->map.attn_norm; j++)
+    for (uint32_t j = 0; j < w->r->map.q_direction; j++)
         w->vectors[j] = w->collector.n_keys ? (float)(w->collector.key_sum[j] / (double)w->collector.n_keys) : 0;
 }
 
@@ -137,7 +137,11 @@ static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err
     d.seconds = seconds;
     d.vectors = w->vectors;
     key_means(w);
+    memcpy(w->vectors + r->map.q_direction, w->collector.direction, w->collector.kv_dim * sizeof(float));
     move_vectors(w, w->vectors, true);
+    float *c = w->vectors + r->map.head_scale;
+    memset(c, 0, r->hp->n_embd * sizeof *c);
+    if (w->layer + 1 == r->hp->n_layers) ACC_TRY(acc_head_scales(r, c, err));
     return acc_work_save_layer(&r->work, ACC_WORK_SOLVED, w->layer, &d, err);
 }
 
@@ -155,7 +159,7 @@ static accllm_status compress_layer(layer_work *w, double from, double to, accll
     acc_run *r = w->r;
     const double start = acc_seconds(), part = to - from;
     for (int i = 0; i < 4; i++) acc_hessian_reset(&w->collector.hessian[i]);
-    w->collector.wanted = r->obs ? 15 : 13; /* scalings need all but the input of out */
+    w->collector.wanted = 15;
     reset_keys(&w->collector);
     ACC_TRY(pass(w, false, "calibrate", from, from + 0.45 * part, err));
     ACC_TRY(acc_smooth_layer(&w->l, r->hp, &w->collector, err));
@@ -285,8 +289,8 @@ accllm_status acc_run_tuned_means(acc_run *r, accllm_error *err)
     return s;
 }
 
-/* Rows of the embedding as the packed file will hold them: round-to-nearest works row by row, so a token's row can be
- * made alone. */
+/* Rows of the embedding nearly as the packed file will hold them: round-to-nearest works row by row, so a token's row
+ * can be made alone. (The channels' scaling of head.c is known only after the last layer.) */
 static accllm_status embed_block(acc_run *r, const int32_t *ids, uint32_t n, float *rows, float *out, accllm_error *err)
 {
     acc_codes c;

@@ -11,6 +11,15 @@
 
 #define ROWS_AT_ONCE 1024 /* a multiple of 64 */
 
+/* lm_head's columns carry the scaling of head.c; a tied embedding is lm_head. */
+static void scale_head(const acc_run *r, acc_tensor_id id, float *x, uint32_t rows)
+{
+    const uint32_t n = r->hp->n_embd;
+    if (id != ACC_T_OUTPUT && !r->hp->tied) return;
+    for (uint32_t i = 0; i < rows; i++)
+        for (uint32_t j = 0; j < n; j++) x[(size_t)i * n + j] *= r->head_scale[j];
+}
+
 /* Embedding or lm_head, rounded to nearest row by row in blocks. */
 static accllm_status make_head(acc_run *r, acc_tensor_id id, const acc_weight *shape, accllm_error *err)
 {
@@ -29,6 +38,7 @@ static accllm_status make_head(acc_run *r, acc_tensor_id id, const acc_weight *s
         acc_codes c = {0};
         s = acc_check_abort(r->rt, err);
         if (s == ACCLLM_OK) s = r->src->read_rows(r->src, id, 0, row, n, p, err);
+        if (s == ACCLLM_OK) scale_head(r, id, p, n);
         if (s == ACCLLM_OK) s = acc_codes_create(&c, shape, n, err);
         if (s == ACCLLM_OK)
             s = acc_quantize(r->rt->pool, &params, &part, p, NULL, &c, &stats, acc_tensor_base(id), err);
@@ -58,7 +68,6 @@ static accllm_status load_layer(acc_run *r, uint32_t layer, accllm_error *err)
     ACC_TRY(
         acc_work_load_layer(&r->work, r->p->recover_tokens ? ACC_WORK_TUNED : ACC_WORK_SOLVED, layer, &r->layer, err));
     r->loaded_layer = layer;
-    acc_run_progress(r, 0.98 + 0.02 * layer / r->hp->n_layers, "write");
     return ACCLLM_OK;
 }
 
@@ -66,31 +75,37 @@ static accllm_status load_layer(acc_run *r, uint32_t layer, accllm_error *err)
 static const float *layer_vector(const acc_run *r, acc_tensor_id id, size_t *bytes)
 {
     const acc_vector_map *m = &r->map;
-    uint32_t at = 0, end = 0;
-    switch (id) {
-    case ACC_T_COUNT:
-        at = m->k_mean, end = m->attn_norm;
-        break; /* key means */
-    case ACC_T_ATTN_NORM:
-        at = m->attn_norm, end = m->ffn_norm;
-        break;
-    case ACC_T_FFN_NORM:
-        at = m->ffn_norm, end = m->q_bias;
-        break;
-    case ACC_T_ATTN_Q_BIAS:
-        at = m->q_bias, end = m->k_bias;
-        break;
-    case ACC_T_ATTN_K_BIAS:
-        at = m->k_bias, end = m->v_bias;
-        break;
-    case ACC_T_ATTN_V_BIAS:
-        at = m->v_bias, end = m->end;
-        break;
-    default:
-        return NULL;
+    const struct {
+        acc_tensor_id id;
+        uint32_t at, end;
+    } places[] = {{ACC_T_K_MEAN, m->k_mean, m->q_direction},    {ACC_T_Q_DIRECTION, m->q_direction, m->attn_norm},
+                  {ACC_T_ATTN_NORM, m->attn_norm, m->ffn_norm}, {ACC_T_FFN_NORM, m->ffn_norm, m->q_bias},
+                  {ACC_T_ATTN_Q_BIAS, m->q_bias, m->k_bias},    {ACC_T_ATTN_K_BIAS, m->k_bias, m->v_bias},
+                  {ACC_T_ATTN_V_BIAS, m->v_bias, m->head_scale}};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        if (places[i].id != id) continue;
+        *bytes = (size_t)(places[i].end - places[i].at) * sizeof(float);
+        return r->layer.vectors + places[i].at;
     }
-    *bytes = (size_t)(end - at) * sizeof(float);
-    return r->layer.vectors + at;
+    return NULL;
+}
+
+/* The output norm and the embedding's scale: both divided by what lm_head was multiplied by. */
+static accllm_status head_vector(acc_run *r, acc_tensor_id id, const void **data, size_t *bytes, accllm_error *err)
+{
+    const uint32_t n = r->hp->n_embd;
+    void *p;
+    acc_free(r->head_blob);
+    r->head_blob = NULL;
+    ACC_TRY(acc_alloc(&p, n, sizeof(float), "vector", err));
+    r->head_blob = p;
+    float *x = p;
+    for (uint32_t j = 0; j < n; j++) x[j] = 1;
+    if (id == ACC_T_OUTPUT_NORM) ACC_TRY(r->src->read_rows(r->src, id, 0, 0, 1, x, err));
+    for (uint32_t j = 0; j < n; j++) x[j] /= r->head_scale[j];
+    *data = p;
+    *bytes = n * sizeof(float);
+    return ACCLLM_OK;
 }
 
 static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const void **data, size_t *bytes,
@@ -110,25 +125,14 @@ static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const v
         return ACCLLM_OK;
     }
     const float *vector = NULL;
+    if (id == ACC_T_OUTPUT_NORM || id == ACC_T_EMBD_SCALE) return head_vector(r, id, data, bytes, err);
     if (!acc_tensor_is_global(id)) {
+        if (r->loaded_layer != layer) acc_run_progress(r, 0.98 + 0.02 * layer / r->hp->n_layers, "write");
         ACC_TRY(load_layer(r, layer, err));
         vector = layer_vector(r, id, bytes);
     }
     if (vector) {
         *data = vector;
-        return ACCLLM_OK;
-    }
-    if (!acc_tensor_is_linear(id)) { /* as the source has it */
-        uint64_t rows, cols;
-        void *p;
-        acc_tensor_shape(r->hp, id, &rows, &cols);
-        acc_free(r->head_blob);
-        r->head_blob = NULL;
-        ACC_TRY(acc_alloc(&p, (size_t)cols, sizeof(float), "vector", err));
-        r->head_blob = p;
-        ACC_TRY(r->src->read_rows(r->src, id, layer, 0, 1, p, err));
-        *data = p;
-        *bytes = (size_t)cols * sizeof(float);
         return ACCLLM_OK;
     }
     *data = r->layer.blob[id - ACC_T_ATTN_Q];
@@ -155,12 +159,24 @@ accllm_status acc_run_shapes(acc_run *r, accllm_error *err)
     return ACCLLM_OK;
 }
 
+/* The last layer's record has the scaling of lm_head. */
+static accllm_status load_head_scale(acc_run *r, accllm_error *err)
+{
+    const uint32_t n = r->hp->n_embd;
+    void *p;
+    ACC_TRY(acc_alloc(&p, n, sizeof(float), "channel scales", err));
+    r->head_scale = p;
+    ACC_TRY(load_layer(r, r->hp->n_layers - 1, err));
+    memcpy(r->head_scale, r->layer.vectors + r->map.head_scale, n * sizeof(float));
+    return ACCLLM_OK;
+}
+
 accllm_status acc_run_write(acc_run *r, accllm_error *err)
 {
     acc_run_progress(r, 0.98, "write");
     r->loaded_layer = UINT32_MAX;
     ACC_TRY(acc_run_shapes(r, err));
-    if (r->p->recover_tokens) ACC_TRY(acc_run_load_head(r, err));
+    ACC_TRY(r->p->recover_tokens ? acc_run_load_head(r, err) : load_head_scale(r, err));
     accllm_status s = acc_packed_write(&r->plan, r->out_path, fetch, r, err);
     acc_layer_data_close(&r->layer);
     acc_layer_data_close(&r->tuned_head);

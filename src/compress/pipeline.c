@@ -84,6 +84,7 @@ accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const ch
     acc_free(r.shapes);
     acc_free(r.head_blob);
     acc_free(r.recovery.history);
+    acc_free(r.head_scale);
     acc_fp_leave(mode);
     return s;
 }

@@ -25,7 +25,7 @@
 
 /* Where a layer's float vectors stand in acc_layer_data.vectors; a bias that the model lacks has the length 0. */
 typedef struct acc_vector_map {
-    uint32_t k_mean, attn_norm, ffn_norm, q_bias, k_bias, v_bias, end;
+    uint32_t k_mean, q_direction, attn_norm, ffn_norm, q_bias, k_bias, v_bias, head_scale, end;
 } acc_vector_map;
 
 typedef struct acc_run {
@@ -52,6 +52,7 @@ typedef struct acc_run {
     uint32_t loaded_layer;      /* UINT32_MAX: none */
     acc_layer_data tuned_head;  /* the trained embedding, output and output norm */
     uint8_t *head_blob;         /* the embedding or output while writing */
+    float *head_scale;          /* [n_embd] while writing: what lm_head's columns are multiplied by */
 
     acc_train_result recovery; /* steps 0: none */
 
@@ -94,10 +95,11 @@ char *acc_report_page(const json_t *report); /* malloc'ed HTML; NULL: out of mem
 /* collect.c: what calibration passes see */
 typedef struct acc_collector {
     acc_pool *pool;
-    acc_hessian hessian[4]; /* inputs of q k v; out; gate up; down */
-    unsigned wanted;        /* bit i: hessian i is collected */
-    uint32_t head_dim, kv_dim, page, sinks;
-    double *key_sum; /* [kv_dim] of page-rotated keys; NULL: not collected */
+    acc_hessian hessian[4];                         /* inputs of q k v; out; gate up; down */
+    unsigned wanted;                                /* bit i: hessian i is collected */
+    uint32_t head_dim, kv_dim, page, sinks, length; /* length: tokens of a sequence */
+    float *direction;                               /* [kv_dim]: put there by acc_balance_keys() */
+    double *key_sum;                                /* [kv_dim] of page-rotated keys; NULL: not collected */
     uint64_t n_keys;
     float *cos, *sin; /* [page][head_dim / 2] */
 } acc_collector;
@@ -110,5 +112,11 @@ acc_ref_tap acc_collector_tap; /* user: the collector */
  * calibration pass collected, and the Hessians with them. */
 accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, acc_collector *col,
                                accllm_error *err) ACC_MUST_CHECK;
+/* keys.c: its part that is about keys and queries. Also finds the queries' main directions. */
+accllm_status acc_balance_keys(acc_ref_layer *l, const acc_hparams *hp, acc_collector *c,
+                               accllm_error *err) ACC_MUST_CHECK;
+/* head.c: c [n_embd], what the columns of lm_head are multiplied by and the output norm divided by. From the
+ * states after the last layer. */
+accllm_status acc_head_scales(acc_run *r, float *c, accllm_error *err) ACC_MUST_CHECK;
 
 #endif

@@ -29,6 +29,7 @@ typedef struct recovery {
     uint8_t *blob[ACC_LINEARS];
     uint8_t *head[2];
     float *vectors;
+    float *direction; /* [n_layers][KV width]: the solver's directions of queries, which training leaves alone */
     char checkpoint[PATH_MAX];
     double from; /* fraction of the whole run at which training began */
 } recovery;
@@ -111,7 +112,7 @@ static void vector_places(const acc_vector_map *m, vector_place out[5])
                                  {ACC_T_FFN_NORM, m->ffn_norm, m->q_bias},
                                  {ACC_T_ATTN_Q_BIAS, m->q_bias, m->k_bias},
                                  {ACC_T_ATTN_K_BIAS, m->k_bias, m->v_bias},
-                                 {ACC_T_ATTN_V_BIAS, m->v_bias, m->end}};
+                                 {ACC_T_ATTN_V_BIAS, m->v_bias, m->head_scale}};
     memcpy(out, all, sizeof all);
 }
 
@@ -128,7 +129,9 @@ static accllm_status load_layer(recovery *v, uint32_t layer, accllm_error *err)
         acc_weight_bind(&w, d.blob[i]);
         acc_train_tensor_unpack(acc_train_find(&v->student, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer), &w);
     }
-    memcpy(v->student.k_mean + (size_t)layer * r->map.attn_norm, d.vectors, r->map.attn_norm * sizeof(float));
+    const uint32_t kv = r->map.q_direction;
+    memcpy(v->student.k_mean + (size_t)layer * kv, d.vectors, kv * sizeof(float));
+    memcpy(v->direction + (size_t)layer * kv, d.vectors + kv, kv * sizeof(float));
     for (int i = 0; i < 5; i++)
         if (places[i].end > places[i].at)
             memcpy(acc_train_find(&v->student, places[i].id, layer)->latent, d.vectors + places[i].at,
@@ -149,6 +152,8 @@ static void set_rates(recovery *v)
 static accllm_status load_models(recovery *v, accllm_error *err)
 {
     acc_run *r = v->r;
+    const size_t kv = (size_t)r->hp->n_layers * r->map.q_direction;
+    ACC_TRY(acc_alloc((void **)&v->direction, kv, sizeof *v->direction, "directions of queries", err));
     ACC_TRY(acc_run_shapes(r, err));
     ACC_TRY(acc_train_model_create(&v->teacher, r->src, NULL, NULL, NULL, false, err));
     ACC_TRY(acc_train_model_load(&v->teacher, r->src, err));
@@ -177,7 +182,9 @@ static accllm_status save_tuned_layer(recovery *v, uint32_t layer, accllm_error 
         ACC_TRY(acc_train_tensor_pack(t, v->blob[i], err));
         d.blob[i] = v->blob[i];
     }
-    memcpy(v->vectors, v->student.k_mean + (size_t)layer * r->map.attn_norm, r->map.attn_norm * sizeof(float));
+    const uint32_t kv = r->map.q_direction;
+    memcpy(v->vectors, v->student.k_mean + (size_t)layer * kv, kv * sizeof(float));
+    memcpy(v->vectors + kv, v->direction + (size_t)layer * kv, kv * sizeof(float));
     for (int i = 0; i < 5; i++)
         if (places[i].end > places[i].at)
             memcpy(v->vectors + places[i].at, acc_train_find(&v->student, places[i].id, layer)->latent,
@@ -242,7 +249,8 @@ static accllm_status train(recovery *v, accllm_error *err)
                                           .page = r->plan.page,
                                           .sinks = r->plan.sinks,
                                           .window = r->plan.window,
-                                          .k_mean = v->student.k_mean},
+                                          .k_mean = v->student.k_mean,
+                                          .q_direction = v->direction},
                                 .teacher = &v->teacher,
                                 .seed = 1,
                                 .checkpoint = v->checkpoint,
@@ -270,6 +278,7 @@ static void recovery_free(recovery *v)
     for (int i = 0; i < 2; i++) acc_free(v->head[i]);
     acc_free(v->ids);
     acc_free(v->vectors);
+    acc_free(v->direction);
 }
 
 accllm_status acc_run_recover(acc_run *r, accllm_error *err)

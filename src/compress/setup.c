@@ -79,6 +79,8 @@ static accllm_status make_plan(acc_run *r, accllm_error *err)
     plan->sinks = hp->n_ctx_train > 64 ? ACC_CALIB_SINKS : 1;
     plan->window = hp->n_ctx_train - plan->sinks < 2048 ? hp->n_ctx_train - plan->sinks : 2048;
     plan->k_mean = true;
+    plan->q_direction = true;
+    plan->embd_scale = hp->tied && !r->p->recover_tokens; /* training knows no scaling of a tied embedding */
     r->attention = (acc_ref_attention){plan->sinks, plan->window};
     return ACCLLM_OK;
 }
@@ -108,12 +110,14 @@ static void vector_map(acc_run *r)
                v = r->src->has(r->src, ACC_T_ATTN_V_BIAS, 0);
     acc_vector_map *m = &r->map;
     m->k_mean = 0;
-    m->attn_norm = hp->n_kv_heads * hp->head_dim;
+    m->q_direction = hp->n_kv_heads * hp->head_dim;
+    m->attn_norm = 2 * m->q_direction;
     m->ffn_norm = m->attn_norm + hp->n_embd;
     m->q_bias = m->ffn_norm + hp->n_embd;
     m->k_bias = m->q_bias + (q ? hp->n_heads * hp->head_dim : 0);
     m->v_bias = m->k_bias + (k ? hp->n_kv_heads * hp->head_dim : 0);
-    m->end = m->v_bias + (v ? hp->n_kv_heads * hp->head_dim : 0);
+    m->head_scale = m->v_bias + (v ? hp->n_kv_heads * hp->head_dim : 0);
+    m->end = m->head_scale + hp->n_embd;
     r->layer.n_vectors = m->end;
 }
 

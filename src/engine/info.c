@@ -55,6 +55,7 @@ void acc_info_packed(accllm_model_info *info, const acc_packed *m)
     add_tensor(&s, hp, ACC_T_TOKEN_EMBD, acc_weight_bytes(&m->embd));
     if (!hp->tied) add_tensor(&s, hp, ACC_T_OUTPUT, acc_weight_bytes(&m->output));
     add_floats(&s, hp, ACC_T_OUTPUT_NORM);
+    if (m->embd_scale) s.bytes += (uint64_t)hp->n_embd * sizeof(float);
     for (uint32_t l = 0; l < hp->n_layers; l++) {
         const acc_packed_layer *p = &m->layers[l];
         const acc_weight *w[] = {&p->q, &p->k, &p->v, &p->o, &p->gate, &p->up, &p->down};
@@ -64,6 +65,7 @@ void acc_info_packed(accllm_model_info *info, const acc_packed *m)
         if (p->q_bias) add_floats(&s, hp, ACC_T_ATTN_Q_BIAS);
         if (p->k_bias) add_floats(&s, hp, ACC_T_ATTN_K_BIAS);
         if (p->v_bias) add_floats(&s, hp, ACC_T_ATTN_V_BIAS);
+        if (p->q_direction) s.bytes += (uint64_t)hp->n_kv_heads * hp->head_dim * sizeof(float);
         if (p->k_mean) s.bytes += (uint64_t)hp->n_kv_heads * hp->head_dim * sizeof(float);
     }
     info->packed = true;

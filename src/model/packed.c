@@ -164,34 +164,28 @@ static accllm_status read_weight(acc_packed *m, uint32_t i, bool verify, accllm_
     return acc_weight_check(w, name, verify, err);
 }
 
-static void vector_name(char *buf, size_t cap, acc_tensor_id id, uint32_t layer)
-{
-    if (id == ACC_T_COUNT)
-        acc_packed_k_mean_name(buf, cap, layer);
-    else
-        acc_tensor_name(buf, cap, id, layer, id >= ACC_T_ATTN_Q_BIAS ? "bias" : NULL);
-}
-
 static accllm_status read_vector(acc_packed *m, acc_tensor_id id, uint32_t layer, uint32_t *found, accllm_error *err)
 {
     char name[64];
-    uint64_t rows, cols, n;
-    vector_name(name, sizeof name, id, layer);
+    uint64_t rows, cols;
+    acc_packed_vector_name(name, sizeof name, id, layer);
     const acc_gguf_tensor *t = acc_gguf_find(m->file, name);
     if (!t) {
         if (id >= ACC_T_ATTN_Q_BIAS) return ACCLLM_OK;
         return acc_fail(err, ACCLLM_E_FORMAT, "tensor %s is missing", name);
     }
-    bool mean = id == ACC_T_COUNT;
-    acc_tensor_shape(&m->hp, mean ? ACC_T_ATTN_K_BIAS : id, &rows, &cols);
-    n = mean ? m->hp.head_dim : cols;
-    if (t->type != ACC_GGML_F32 || t->dim[0] != n || t->dim[1] != cols / n || t->bytes != cols * sizeof(float) ||
+    acc_packed_vector_shape(&m->hp, id, &rows, &cols);
+    const uint64_t n = rows * cols;
+    if (t->type != ACC_GGML_F32 || t->dim[0] != cols || t->dim[1] != rows || t->bytes != n * sizeof(float) ||
         t->offset % ACC_ALIGN != 0)
-        return acc_fail(err, ACCLLM_E_FORMAT, "tensor %s is not an aligned vector of %" PRIu64 " floats", name, cols);
+        return acc_fail(err, ACCLLM_E_FORMAT, "tensor %s is not an aligned vector of %" PRIu64 " floats", name, n);
     const float *x = (const float *)(const void *)acc_gguf_data(m->file, t);
-    for (uint64_t i = 0; i < cols; i++)
+    for (uint64_t i = 0; i < n; i++) {
         if (!isfinite(x[i]))
             return acc_fail(err, ACCLLM_E_NUMERIC, "tensor %s: element %" PRIu64 " is a NaN or infinity", name, i);
+        if (id == ACC_T_EMBD_SCALE && !(x[i] >= 0x1p-64f && x[i] <= 0x1p+64f))
+            return acc_fail(err, ACCLLM_E_FORMAT, "tensor %s: element %" PRIu64 " is out of range", name, i);
+    }
     *acc_packed_vector(m, id, layer) = x;
     ++*found;
     return ACCLLM_OK;
@@ -205,8 +199,7 @@ static accllm_status read_tensors(acc_packed *m, bool verify, accllm_error *err)
     for (uint32_t i = 0; i < n; i++) ACC_TRY(read_weight(m, i, verify, err));
     if (m->hp.tied) m->output = m->embd;
     while (acc_packed_next(&m->hp, &state, &step))
-        if (step.id == ACC_T_COUNT || !(acc_tensor_is_linear(step.id) || step.id <= ACC_T_OUTPUT))
-            ACC_TRY(read_vector(m, step.id, step.layer, &found, err));
+        if (acc_packed_is_vector(step.id)) ACC_TRY(read_vector(m, step.id, step.layer, &found, err));
     if (found != acc_gguf_n_tensors(m->file))
         return acc_fail(err, ACCLLM_E_FORMAT, "%zu tensors, of which %" PRIu32 " have a place",
                         acc_gguf_n_tensors(m->file), found);

@@ -128,7 +128,7 @@ static accllm_status walk(acc_packed *m, const shape *s, acc_format weights, acc
         uint64_t rows, cols;
         bool is_head = step.id == ACC_T_TOKEN_EMBD || step.id == ACC_T_OUTPUT, bias = step.id >= ACC_T_ATTN_Q_BIAS;
         uint8_t *dst = m->memory ? (uint8_t *)m->memory + at : NULL;
-        if (step.id == ACC_T_COUNT || (bias && !s->biases)) continue;
+        if (step.id >= ACC_T_COUNT || (bias && !s->biases)) continue;
         acc_tensor_shape(&m->hp, step.id, &rows, &cols);
         if (is_head || acc_tensor_is_linear(step.id)) {
             acc_weight *w = acc_packed_weight(m, step.id, step.layer);

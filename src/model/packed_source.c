@@ -5,6 +5,12 @@
 #include "core/memory.h"
 #include "model/packed_internal.h"
 
+void acc_packed_embed(const acc_packed *m, uint32_t id, float *x)
+{
+    acc_weight_dequant_row(&m->embd, id, x);
+    for (uint32_t i = 0; m->embd_scale && i < m->hp.n_embd; i++) x[i] *= m->embd_scale[i];
+}
+
 typedef struct packed_source {
     acc_source base;
     acc_packed *m; /* only read: the look-ups of packed_internal.h are not const */
@@ -23,6 +29,20 @@ static bool source_has(const acc_source *base, acc_tensor_id id, uint32_t layer)
     return is_matrix(id) || *acc_packed_vector(s->m, id, layer) != NULL;
 }
 
+/* The channel scaling stands between the output norm and the tied matrix; seen from outside it is undone. */
+static void undo_scale(const acc_packed *m, acc_tensor_id id, uint64_t n_rows, float *x)
+{
+    const uint32_t n = m->hp.n_embd;
+    if (!m->embd_scale || (id != ACC_T_TOKEN_EMBD && id != ACC_T_OUTPUT_NORM)) return;
+    for (uint64_t r = 0; r < n_rows; r++)
+        for (uint32_t i = 0; i < n; i++) {
+            if (id == ACC_T_TOKEN_EMBD)
+                x[r * n + i] *= m->embd_scale[i];
+            else
+                x[r * n + i] /= m->embd_scale[i];
+        }
+}
+
 static accllm_status source_read(const acc_source *base, acc_tensor_id id, uint32_t layer, uint64_t row0,
                                  uint64_t n_rows, float *out, accllm_error *err)
 {
@@ -38,6 +58,7 @@ static accllm_status source_read(const acc_source *base, acc_tensor_id id, uint3
     } else if (n_rows) {
         memcpy(out, *acc_packed_vector(s->m, id, layer), cols * sizeof *out);
     }
+    undo_scale(s->m, id, n_rows, out);
     return acc_rows_check(&base->hp, id, layer, row0, n_rows, out, err);
 }
 

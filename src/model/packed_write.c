@@ -127,7 +127,9 @@ static accllm_status put_table(acc_gguf_out *o, const acc_packed_plan *plan, acc
 
 static bool in_file(const acc_packed_plan *plan, acc_packed_step step)
 {
-    if (step.id == ACC_T_COUNT) return plan->k_mean;
+    if (step.id == ACC_T_K_MEAN) return plan->k_mean;
+    if (step.id == ACC_T_Q_DIRECTION) return plan->q_direction;
+    if (step.id == ACC_T_EMBD_SCALE) return plan->embd_scale;
     return step.id < ACC_T_ATTN_Q_BIAS || plan->src->has(plan->src, step.id, step.layer);
 }
 
@@ -137,16 +139,13 @@ static void describe(acc_gguf_out *o, const acc_packed_plan *plan, acc_packed_st
     const acc_weight *w = plan_weight(plan, step.id, step.layer);
     char name[64];
     uint64_t rows, cols;
-    if (step.id == ACC_T_COUNT) {
-        acc_packed_k_mean_name(name, sizeof name, step.layer);
-        acc_gguf_out_tensor(o, name, ACC_GGML_F32, 2, (const uint64_t[]){hp->head_dim, hp->n_kv_heads});
-    } else if (w) {
+    if (w) {
         acc_tensor_name(name, sizeof name, step.id, step.layer, acc_format_name(w->format));
         acc_gguf_out_tensor(o, name, ACC_GGML_I8, 1, (const uint64_t[]){acc_weight_bytes(w)});
     } else {
-        acc_tensor_name(name, sizeof name, step.id, step.layer, step.id >= ACC_T_ATTN_Q_BIAS ? "bias" : NULL);
-        acc_tensor_shape(hp, step.id, &rows, &cols);
-        acc_gguf_out_tensor(o, name, ACC_GGML_F32, 1, (const uint64_t[]){cols});
+        acc_packed_vector_name(name, sizeof name, step.id, step.layer);
+        acc_packed_vector_shape(hp, step.id, &rows, &cols);
+        acc_gguf_out_tensor(o, name, ACC_GGML_F32, rows > 1 ? 2 : 1, (const uint64_t[]){cols, rows});
     }
 }
 

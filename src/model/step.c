@@ -95,7 +95,7 @@ static void k_sink(acc_quant_session *s, acc_worker *wk, const acc_weight *w, ui
     s->k->scale(isum, w->rscale + row, scale, l->k_bias ? l->k_bias + row : NULL, wk->rows, n);
     for (uint32_t i = 0; i < n; i += hd)
         if (!acc_kv_store_key(s->kv, s->layer, (row + i) / hd, s->pos + token, wk->rows + i,
-                              l->k_mean ? l->k_mean + row + i : NULL))
+                              l->k_mean ? l->k_mean + row + i : NULL, l->q_direction ? l->q_direction + row + i : NULL))
             wk->failed = "a key";
 }
 
@@ -281,8 +281,7 @@ accllm_status acc_step(acc_quant_session *s, const int32_t *ids, uint32_t n, uin
     for (uint32_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= n_vocab)
             return acc_fail(err, ACCLLM_E_ARG, "token %d is not in the vocabulary of %u", ids[i], n_vocab);
-    for (uint32_t i = 0; i < n; i++)
-        acc_weight_dequant_row(&s->m->embd, (uint32_t)ids[i], s->x + (size_t)i * s->x_stride);
+    for (uint32_t i = 0; i < n; i++) acc_packed_embed(s->m, (uint32_t)ids[i], s->x + (size_t)i * s->x_stride);
     for (uint32_t w = 0; w < s->n_workers; w++) s->workers[w].failed = NULL;
     s->n = n;
     s->n_logits = n_logits;

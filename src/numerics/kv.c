@@ -4,6 +4,8 @@
 
 #include "numerics/numerics.h"
 
+#define ACC_KV_MOST 256 /* head dimensions */
+
 static int32_t clamp(int32_t x, int32_t lo, int32_t hi)
 {
     return x < lo ? lo : x > hi ? hi : x;
@@ -33,6 +35,56 @@ bool acc_kv4(const float *x, uint32_t n, uint8_t *u, uint16_t *scale, uint8_t *z
     int32_t z = clamp(acc_rne(-lo * inv), 0, 15);
     *zero = (uint8_t)z;
     for (uint32_t i = 0; i < n; i++) u[i] = (uint8_t)clamp(acc_rne(x[i] * inv) + z, 0, 15);
+    return true;
+}
+
+#define CANDIDATES 8
+
+/* Codes at one step: zero, and v = code - zero. */
+static int32_t key_codes(const float *x, uint32_t n, float lo, float hi, float step, float *v)
+{
+    const float inv = 1.0f / step, magic = 0x1.8p+23f; /* magic: x + magic - magic is rne(x) for small x */
+    const int32_t zero = clamp(acc_rne(7.5f - ((lo + hi) * 0.5f) * inv), 0, 15);
+    const float least = (float)-zero, most = (float)(15 - zero);
+    for (uint32_t i = 0; i < n; i++) {
+        float r = (x[i] * inv + magic) - magic;
+        r = r < least ? least : r;
+        v[i] = r > most ? most : r;
+    }
+    return zero;
+}
+
+bool acc_kv4_key(const float *x, uint32_t n, const float *direction, uint8_t *u, uint16_t *scale, uint8_t *zero)
+{
+    float lo = 0, hi = 0, s, v[2][ACC_KV_MOST], best = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) return false;
+        if (x[i] < lo) lo = x[i];
+        if (x[i] > hi) hi = x[i];
+    }
+    const float range = (hi - lo) * (float)(1.0 / 15);
+    if (!f16_scale(range, scale, &s)) return false;
+    memset(u, 0, n);
+    *zero = 0;
+    if (s == 0) return true;
+    const float xm = direction ? acc_sum_products(x, direction, n) : 0;
+    int32_t z = 0, kept = 0;
+    float fit = range;
+    for (int32_t i = 0; i < CANDIDATES; i++) {
+        float *t = v[1 - kept];
+        const int32_t zt = key_codes(x, n, lo, hi, range * (1.0f - (float)i * 0.03125f), t);
+        const float vm = direction ? acc_sum_products(t, direction, n) : 0;
+        const float a = acc_sum_products(x, t, n) + xm * vm, b = acc_sum_products(t, t, n) + vm * vm;
+        const float gain = a > 0 ? a * (a / b) : 0;
+        if (i > 0 && !(gain > best)) continue;
+        if (gain > 0) fit = a / b;
+        best = gain;
+        z = zt;
+        kept = 1 - kept;
+    }
+    if (!f16_scale(fit, scale, &s)) return false;
+    *zero = (uint8_t)z;
+    for (uint32_t i = 0; i < n; i++) u[i] = (uint8_t)((int32_t)v[kept][i] + z);
     return true;
 }
 

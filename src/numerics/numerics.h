@@ -42,6 +42,8 @@ void acc_hadamard(float *x, uint32_t n, uint32_t block); /* unnormalised, in pla
 
 /* ---- kv.c: codes of one key or value vector; false: NaN, infinity or an f16 scale that overflows ---- */
 bool acc_kv4(const float *x, uint32_t n, uint8_t *u, uint16_t *scale, uint8_t *zero);
+/* A transformed key. direction [n] weighs errors, NULL: zero. */
+bool acc_kv4_key(const float *x, uint32_t n, const float *direction, uint8_t *u, uint16_t *scale, uint8_t *zero);
 bool acc_kv8(const float *x, uint32_t n, int8_t *u, uint16_t *scale);
 
 /* ---- attention pieces (softmax.c, attention.c) ---- */

@@ -41,10 +41,11 @@ typedef struct acc_ref_kv {
     float *sink_k, *sink_v, *ring_k, *ring_v;
     uint32_t sink_rows, ring_rows;
     uint32_t sinks;
-    uint64_t window;     /* the query's own position included */
-    uint32_t bits;       /* 4 or 8: simulated codes; 0: floats */
-    uint32_t page;       /* positions per page of simulated codes */
-    const float *k_mean; /* [n_kv_heads][head_dim] of this layer, NULL: zero */
+    uint64_t window;          /* the query's own position included */
+    uint32_t bits;            /* 4 or 8: simulated codes; 0: floats */
+    uint32_t page;            /* positions per page of simulated codes */
+    const float *k_mean;      /* [n_kv_heads][head_dim] of this layer, NULL: zero */
+    const float *q_direction; /* the same, of transformed queries */
 } acc_ref_kv;
 
 /* The chunk's positions and their rotations: [n][head_dim / 2] each. */
@@ -127,7 +128,7 @@ bool acc_ref_block(accllm_runtime *rt, const acc_hparams *hp, const acc_ref_laye
  * False: a value that has no code. */
 bool acc_ref_code(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, uint32_t i, uint32_t head,
                   const float *k, const float *v, float *k_out, float *v_out);
-/* The page size and key means of a packed file; 256 and none for others. */
+/* The page size, key means and directions of queries of a packed file; 256 and none for others. */
 accllm_status acc_ref_load_page(acc_ref_model *m, const acc_source *src, accllm_error *err) ACC_MUST_CHECK;
 
 /* ---- model.c ---- */
@@ -138,7 +139,8 @@ struct acc_ref_model {
     float *embd, *output, *output_norm; /* output NULL: tied */
     acc_ref_layer *layers;
     uint32_t page;
-    float *k_mean; /* [n_layers][n_kv_heads * head_dim], NULL: zero */
+    float *k_mean;      /* [n_layers][n_kv_heads * head_dim], NULL: zero */
+    float *q_direction; /* the same */
 };
 
 #endif

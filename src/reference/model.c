@@ -95,6 +95,7 @@ void acc_ref_model_free(acc_ref_model **model)
     for (uint32_t i = 0; m->layers && i < m->hp.n_layers; i++) acc_ref_layer_free(&m->layers[i]);
     acc_free(m->layers);
     acc_free(m->k_mean);
+    acc_free(m->q_direction);
     acc_free(m->embd);
     acc_free(m->output);
     acc_free(m->output_norm);

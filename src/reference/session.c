@@ -102,7 +102,9 @@ static acc_ref_kv layer_kv(const ref_session *s, uint32_t layer)
 {
     acc_ref_kv kv = s->kv;
     size_t sinks = (size_t)kv.sink_rows * s->m->hp.n_kv_heads * s->m->hp.head_dim;
-    if (s->m->k_mean) kv.k_mean = s->m->k_mean + (size_t)layer * s->m->hp.n_kv_heads * s->m->hp.head_dim;
+    const size_t at = (size_t)layer * s->m->hp.n_kv_heads * s->m->hp.head_dim;
+    if (s->m->k_mean) kv.k_mean = s->m->k_mean + at;
+    if (s->m->q_direction) kv.q_direction = s->m->q_direction + at;
     kv.sink_k = s->cache + 2 * layer * s->part;
     kv.ring_k = kv.sink_k + sinks;
     kv.sink_v = kv.sink_k + s->part;

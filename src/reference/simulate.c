@@ -9,6 +9,16 @@
 #include "numerics/numerics.h"
 #include "reference/internal.h"
 
+static bool key_through_codes(float *x, uint32_t n, const float *direction)
+{
+    uint8_t u[ACC_MAX_HEAD_DIM], zero;
+    uint16_t half;
+    if (!acc_kv4_key(x, n, direction, u, &half, &zero)) return false;
+    float scale = acc_f16_to_f32(half);
+    for (uint32_t i = 0; i < n; i++) x[i] = scale * (float)((int)u[i] - (int)zero);
+    return true;
+}
+
 static bool through_codes(float *x, uint32_t n, uint32_t bits)
 {
     uint8_t u[ACC_MAX_HEAD_DIM], zero;
@@ -35,7 +45,8 @@ static bool code_key(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_
     acc_ref_rotate(k, span->page_cos + at, span->page_sin + at, hd, out);
     for (uint32_t d = 0; mean && d < hd; d++) out[d] -= mean[d];
     acc_hadamard(out, hd, block);
-    bool ok = through_codes(out, hd, kv->bits);
+    const float *direction = kv->q_direction ? kv->q_direction + (size_t)head * hd : NULL;
+    bool ok = kv->bits == 4 ? key_through_codes(out, hd, direction) : through_codes(out, hd, kv->bits);
     acc_hadamard(out, hd, block);
     for (uint32_t d = 0; d < hd; d++) out[d] = out[d] / (float)block + (mean ? mean[d] : 0.0f);
     acc_ref_rotate(out, span->base_cos + at, span->base_sin + at, hd, out);
@@ -50,24 +61,30 @@ bool acc_ref_code(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_spa
     return through_codes(v_out, hp->head_dim, sink ? 8 : kv->bits) && code_key(kv, hp, span, i, head, k, k_out);
 }
 
-accllm_status acc_ref_load_page(acc_ref_model *m, const acc_source *src, accllm_error *err)
+/* A vector of every KV head and layer; *all stays NULL where the file has none. */
+static accllm_status load_vectors(const acc_hparams *hp, const acc_source *src, const char *base, float **all,
+                                  accllm_error *err)
 {
-    const acc_hparams *hp = &m->hp;
-    uint32_t page;
-    m->page = 256;
-    if (!src->meta) return ACCLLM_OK;
-    if (acc_gguf_u32(src->meta, "accllm.kv.page", &page) && page > 0) m->page = page;
     size_t width = (size_t)hp->n_kv_heads * hp->head_dim;
     for (uint32_t l = 0; l < hp->n_layers; l++) {
         char name[48];
-        (void)snprintf(name, sizeof name, "blk.%u.attn_k_mean", l);
+        (void)snprintf(name, sizeof name, "blk.%u.%s", l, base);
         const acc_gguf_tensor *t = acc_gguf_find(src->meta, name);
         if (!t) continue;
         if (t->dim[0] > width || t->dim[0] * t->dim[1] != width || t->dim[2] * t->dim[3] != 1)
             return acc_fail(err, ACCLLM_E_FORMAT, "tensor %s does not have %zu values", name, width);
-        if (!m->k_mean)
-            ACC_TRY(acc_alloc((void **)&m->k_mean, (size_t)hp->n_layers * width, sizeof *m->k_mean, "key means", err));
-        ACC_TRY(acc_gguf_read_f32(src->meta, t, 0, width, m->k_mean + l * width, err));
+        if (!*all) ACC_TRY(acc_alloc((void **)all, (size_t)hp->n_layers * width, sizeof **all, base, err));
+        ACC_TRY(acc_gguf_read_f32(src->meta, t, 0, width, *all + l * width, err));
     }
     return ACCLLM_OK;
+}
+
+accllm_status acc_ref_load_page(acc_ref_model *m, const acc_source *src, accllm_error *err)
+{
+    uint32_t page;
+    m->page = 256;
+    if (!src->meta) return ACCLLM_OK;
+    if (acc_gguf_u32(src->meta, "accllm.kv.page", &page) && page > 0) m->page = page;
+    ACC_TRY(load_vectors(&m->hp, src, "attn_k_mean", &m->k_mean, err));
+    return load_vectors(&m->hp, src, "attn_q_direction", &m->q_direction, err);
 }

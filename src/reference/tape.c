@@ -149,7 +149,8 @@ static acc_ref_kv sequence_kv(const acc_tape *t, const kept *k, const acc_tape_r
                         .window = r->window,
                         .bits = r->kv_bits,
                         .page = r->page,
-                        .k_mean = r->k_mean ? r->k_mean + layer * kv_dim : NULL};
+                        .k_mean = r->k_mean ? r->k_mean + layer * kv_dim : NULL,
+                        .q_direction = r->q_direction ? r->q_direction + layer * kv_dim : NULL};
 }
 
 /* y [n][rows] (+)= x [n][cols] w^T + bias (NULL: none). */

@@ -10,12 +10,13 @@
 
 /* What a forward pass simulates and sees. */
 typedef struct acc_tape_rules {
-    bool a8;             /* inputs of linear layers: 8 bits per token (docs/numerics.md, "Activations") */
-    uint32_t kv_bits;    /* 4, 8; 0: float keys and values */
-    uint32_t page;       /* positions per page of coded keys */
-    uint32_t sinks;      /* Λ attention: the first `sinks` tokens and the last `window` */
-    uint32_t window;     /* >= the sequences' length: full attention */
-    const float *k_mean; /* [n_layers][n_kv_heads * head_dim] of page-rotated keys, NULL: zero */
+    bool a8;                  /* inputs of linear layers: 8 bits per token (docs/numerics.md, "Activations") */
+    uint32_t kv_bits;         /* 4, 8; 0: float keys and values */
+    uint32_t page;            /* positions per page of coded keys */
+    uint32_t sinks;           /* Λ attention: the first `sinks` tokens and the last `window` */
+    uint32_t window;          /* >= the sequences' length: full attention */
+    const float *k_mean;      /* [n_layers][n_kv_heads * head_dim] of page-rotated keys, NULL: zero */
+    const float *q_direction; /* the same shape: what 4-bit keys weigh their errors by, NULL: zero */
 } acc_tape_rules;
 
 typedef struct acc_tape acc_tape;

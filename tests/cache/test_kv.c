@@ -28,7 +28,7 @@ static void store(acc_kv *kv, uint64_t from, uint64_t to, const float *mean)
     float x[HD];
     for (uint64_t pos = from; pos < to; pos++) {
         vector_of(pos, 0, x);
-        assert_true(acc_kv_store_key(kv, 1, 1, pos, x, mean));
+        assert_true(acc_kv_store_key(kv, 1, 1, pos, x, mean, mean));
         vector_of(pos, 1, x);
         assert_true(acc_kv_store_value(kv, 1, 1, pos, x));
     }
@@ -56,7 +56,7 @@ static expected definition(const acc_kv_params *p, uint64_t pos, const float *me
     if (wide)
         assert_true(acc_kv8(x, HD, (int8_t *)e.k, &e.kscale));
     else
-        assert_true(acc_kv4(x, HD, e.k, &e.kscale, &e.kzero));
+        assert_true(acc_kv4_key(x, HD, mean, e.k, &e.kscale, &e.kzero));
     vector_of(pos, 1, x);
     if (wide)
         assert_true(acc_kv8(x, HD, (int8_t *)e.v, &e.vscale));
@@ -270,7 +270,7 @@ static void what_cannot_be_stored_is_refused(void **state)
     assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
     x[3] = __builtin_nanf("");
     assert_false(acc_kv_store_value(kv, 0, 0, 100, x));
-    assert_false(acc_kv_store_key(kv, 0, 0, 0, x, NULL));
+    assert_false(acc_kv_store_key(kv, 0, 0, 0, x, NULL, NULL));
     x[3] = 3e38f;
     assert_false(acc_kv_store_value(kv, 0, 0, 100, x));
     acc_kv_free(&kv);

@@ -118,12 +118,17 @@ static entry *slot(const oracle *o, uint32_t index, uint32_t kv_head, uint64_t p
     return &o->layers[index].entries[kv_head * o->n_entries + i];
 }
 
-static void codes(const float *x, uint32_t n, bool eight, int32_t *u, float *scale, int32_t *zero)
+/* key: a transformed one; direction may be NULL. */
+static void codes(const float *x, uint32_t n, bool eight, bool key, const float *direction, int32_t *u, float *scale,
+                  int32_t *zero)
 {
     uint8_t u4[256], z = 0;
     int8_t u8[256];
     uint16_t f16;
-    fail_unless(eight ? acc_kv8(x, n, u8, &f16) : acc_kv4(x, n, u4, &f16, &z));
+    if (eight)
+        fail_unless(acc_kv8(x, n, u8, &f16));
+    else
+        fail_unless(key ? acc_kv4_key(x, n, direction, u4, &f16, &z) : acc_kv4(x, n, u4, &f16, &z));
     for (uint32_t i = 0; i < n; i++) u[i] = eight ? u8[i] : u4[i];
     *scale = acc_f16_to_f32(f16);
     *zero = z;
@@ -149,8 +154,10 @@ static void store(oracle *o, uint32_t index, uint32_t kv_head, const float *key,
         for (uint32_t i = 0; mean && i < hd; i++) x[i] -= mean[kv_head * hd + i];
         acc_hadamard(x, hd, acc_hadamard_block(hd));
     }
-    codes(x, hd, wide(o, o->pos), e->k, &e->kscale, &e->kzero);
-    codes(value, hd, wide(o, o->pos), e->v, &e->vscale, &e->vzero);
+    const float *direction = o->p->layers[index].q_direction;
+    if (direction) direction += kv_head * hd;
+    codes(x, hd, wide(o, o->pos), true, direction, e->k, &e->kscale, &e->kzero);
+    codes(value, hd, wide(o, o->pos), false, NULL, e->v, &e->vscale, &e->vzero);
 }
 
 static void fill_one(const oracle *o, uint32_t index, uint32_t kv_head, uint64_t pos)
@@ -382,6 +389,7 @@ void oracle_step(oracle *o, int32_t id, float *logits)
 {
     const acc_hparams *hp = &o->p->hp;
     acc_weight_dequant_row(&o->p->embd, (uint32_t)id, o->x);
+    for (uint32_t i = 0; o->p->embd_scale && i < hp->n_embd; i++) o->x[i] *= o->p->embd_scale[i];
     for (uint32_t i = 0; i < hp->n_layers; i++) {
         attention_part(o, i);
         ffn_part(o, i);

@@ -98,6 +98,7 @@ static void every_sink_and_window(void **state)
     tiny_options t = tiny_defaults();
     pack_options p = pack_defaults(ACC_FMT_W4);
     p.k_mean = true;
+    p.q_direction = true;
     char *path = tiny_model(&t, &p);
     static const struct {
         uint32_t sinks, window, n;
@@ -116,6 +117,7 @@ static void deep_positions(void **state)
     tiny_options t = tiny_defaults();
     pack_options p = pack_defaults(ACC_FMT_W8);
     p.k_mean = true;
+    p.q_direction = true;
     char *path = tiny_model(&t, &p);
     check_all(path, (run_options){.sinks = 4, .window = 300, .bits = 4, .depth = 4096 - 20}, 60);
     check_all(path, (run_options){.sinks = 4, .window = 600, .bits = 8, .depth = 4096 - 20}, 40);
@@ -157,6 +159,8 @@ static void every_shape(void **state)
         p.head = shapes[i].head;
         p.page = shapes[i].page;
         p.k_mean = i % 2 == 0;
+        p.q_direction = i % 3 != 1;
+        p.embd_scale = t.tied && i != 4;
         char *path = tiny_model(&t, &p);
         check_all(path, (run_options){.sinks = 3, .window = 50, .bits = i % 3 ? 4 : 8}, 90);
         drop_model(path);

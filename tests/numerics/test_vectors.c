@@ -171,6 +171,104 @@ static void kv4_special_values(void **state)
     assert_true(acc_kv4(small, 2, u, &s, &zero) && u[0] <= 15);
 }
 
+/* The rule of docs/numerics.md for keys, written anew: the candidate with the greatest gain, and its fitted scale. */
+static bool key_rule(const float *x, uint32_t n, const float *m, uint8_t *u, uint16_t *scale, uint8_t *zero)
+{
+    float lo = 0, hi = 0, best = 0, fit;
+    for (uint32_t i = 0; i < n; i++) {
+        lo = fminf(lo, x[i]);
+        hi = fmaxf(hi, x[i]);
+    }
+    const float step = (hi - lo) * (float)(1.0 / 15);
+    fit = step;
+    for (int c = 0; c < 8; c++) {
+        const float inv = 1.0f / (step * ((float)(32 - c) / 32.0f));
+        float v[256], zm[256] = {0};
+        uint8_t codes[256];
+        int z = (int)acc_rne(7.5f - ((lo + hi) * 0.5f) * inv);
+        z = z < 0 ? 0 : z > 15 ? 15 : z;
+        for (uint32_t i = 0; i < n; i++) {
+            int code = (int)acc_rne(x[i] * inv) + z;
+            codes[i] = (uint8_t)(code < 0 ? 0 : code > 15 ? 15 : code);
+            v[i] = (float)(codes[i] - z);
+        }
+        if (!m) m = zm;
+        const float vm = acc_sum_products(v, m, n);
+        const float a = acc_sum_products(x, v, n) + acc_sum_products(x, m, n) * vm;
+        const float b = acc_sum_products(v, v, n) + vm * vm;
+        if (m == zm) m = NULL;
+        const float gain = a > 0 ? a * (a / b) : 0;
+        if (c && gain <= best) continue;
+        best = gain;
+        if (gain > 0) fit = a / b;
+        memcpy(u, codes, n);
+        *zero = (uint8_t)z;
+    }
+    *scale = acc_f32_to_f16(fit);
+    return *scale < 0x7c00;
+}
+
+static double key_error(const float *x, uint32_t n, const float *m, const uint8_t *u, uint16_t scale, uint8_t zero)
+{
+    double square = 0, along = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        double e = (double)acc_f16_to_f32(scale) * (u[i] - (int)zero) - (double)x[i];
+        square += e * e;
+        along += m ? e * (double)m[i] : 0;
+    }
+    return square + along * along;
+}
+
+static void kv4_key_follows_the_rule(void **state)
+{
+    (void)state;
+    double searched = 0, plain = 0;
+    static const uint32_t sizes[] = {8, 48, 64, 128, 256};
+    for (uint64_t seed = 0; seed < 400; seed++) {
+        const uint32_t n = sizes[seed % 5];
+        const float shift = seed % 3 == 0 ? 0 : seed % 3 == 1 ? 9 : -9, size = ldexpf(1, (int)(seed % 23) - 14);
+        float x[256], direction[256], *m = seed % 4 ? direction : NULL;
+        for (uint32_t i = 0; i < n; i++) {
+            x[i] = (normal(seed, i) + shift) * size;
+            direction[i] = normal(seed + 1000, i) * (seed % 4 == 1 ? 0.6f : 20.0f);
+        }
+        uint8_t u[2][256], zero[2];
+        uint16_t scale[2];
+        assert_true(acc_kv4_key(x, n, m, u[0], &scale[0], &zero[0]));
+        assert_true(key_rule(x, n, m, u[1], &scale[1], &zero[1]));
+        assert_memory_equal(u[0], u[1], n);
+        assert_true(scale[0] == scale[1] && zero[0] == zero[1]);
+        if (shift != 0 || seed % 4 != 1) continue;
+        searched += key_error(x, n, m, u[0], scale[0], zero[0]) / size / size;
+        assert_true(acc_kv4(x, n, u[1], &scale[1], &zero[1]));
+        plain += key_error(x, n, m, u[1], scale[1], zero[1]) / size / size;
+    }
+    assert_true(searched < 0.8 * plain);
+}
+
+static void kv4_key_special_values(void **state)
+{
+    (void)state;
+    uint8_t u[4], zero;
+    uint16_t s;
+    float zeros[4] = {0, -0.0f, 1e-9f, -1e-9f}, x[4] = {-5, 10, 1, 3};
+    assert_true(acc_kv4_key(zeros, 4, NULL, u, &s, &zero) && s == 0 && zero == 0 && u[2] == 0);
+    assert_true(acc_kv4_key(x, 4, NULL, u, &s, &zero) && s == 0x3c00 && zero == 5); /* exact at step 1 */
+    assert_true(u[0] == 0 && u[1] == 15 && u[2] == 6 && u[3] == 8);
+    float over[2] = {-3e38f, 3e38f}, nan[2] = {1, NAN}, inf[2] = {-INFINITY, 0}, wide[2] = {-500000, 500000};
+    assert_false(acc_kv4_key(over, 2, NULL, u, &s, &zero));
+    assert_false(acc_kv4_key(nan, 2, NULL, u, &s, &zero));
+    assert_false(acc_kv4_key(inf, 2, NULL, u, &s, &zero));
+    assert_false(acc_kv4_key(wide, 2, NULL, u, &s, &zero));
+    /* Directions that no compressor writes: an error or codes in range, whatever the sums become. */
+    static const float sizes[] = {1e10f, 1e30f, 3e38f, -3e38f};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        float m[4] = {sizes[i], -sizes[i], sizes[i], sizes[i]};
+        if (!acc_kv4_key(x, 4, m, u, &s, &zero)) continue;
+        assert_true(s < 0x7c00 && zero <= 15 && u[0] <= 15 && u[1] <= 15 && u[2] <= 15 && u[3] <= 15);
+    }
+}
+
 static void kv8_follows_the_rule(void **state)
 {
     (void)state;
@@ -196,10 +294,11 @@ static void kv8_follows_the_rule(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a8_follows_the_rule),    cmocka_unit_test(a8_special_values),
-        cmocka_unit_test(norm_follows_the_rule),  cmocka_unit_test(norm_special_values),
-        cmocka_unit_test(hadamard_is_the_matrix), cmocka_unit_test(kv4_follows_the_rule),
-        cmocka_unit_test(kv4_special_values),     cmocka_unit_test(kv8_follows_the_rule),
+        cmocka_unit_test(a8_follows_the_rule),      cmocka_unit_test(a8_special_values),
+        cmocka_unit_test(norm_follows_the_rule),    cmocka_unit_test(norm_special_values),
+        cmocka_unit_test(hadamard_is_the_matrix),   cmocka_unit_test(kv4_follows_the_rule),
+        cmocka_unit_test(kv4_key_follows_the_rule), cmocka_unit_test(kv4_key_special_values),
+        cmocka_unit_test(kv4_special_values),       cmocka_unit_test(kv8_follows_the_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,6 +114,7 @@ static void packed_models_survive(void **state)
         pack_options o = pack_defaults((acc_format)f);
         t.biases = f == 1;
         o.k_mean = f == 2;
+        o.embd_scale = f != 0;
         assert_int_equal(pack_tiny(path, &t, &o, &err), ACCLLM_OK);
         export_and_compare(path, "f32", 1e-12);
     }

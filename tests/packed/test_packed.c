@@ -88,6 +88,7 @@ static void round_trip(const tiny_options *t, const pack_options *o)
         assert_int_equal(m->default_kv_bits, o->kv_bits);
         assert_int_equal(m->layers[0].down.format, o->linear[6]);
         assert_int_equal((m->layers[0].k_mean != NULL), o->k_mean);
+        assert_int_equal((m->layers[0].q_direction != NULL), o->q_direction);
         assert_int_equal((m->output.data == m->embd.data), t->tied);
         assert_int_equal((uintptr_t)m->layers[0].q.data % 64, 0);
         compare(a, m, o);
@@ -114,6 +115,7 @@ static void what_was_packed_is_read(void **state)
     mixed.linear[6] = ACC_FMT_W4;
     mixed.head = ACC_FMT_W4;
     mixed.k_mean = true;
+    mixed.q_direction = true;
     mixed.group = 32;
     mixed.level2 = 3;
     mixed.kv_bits = 8;
@@ -124,6 +126,50 @@ static void what_was_packed_is_read(void **state)
     t.n_ff = 101;
     t.rope_factors = true;
     round_trip(&t, &mixed);
+}
+
+/* A tied matrix with a scale for the look-up: the source gives the embedding's rows and the same lm_head; what is
+ * not positive is refused. */
+static void embedding_scale(void **state)
+{
+    (void)state;
+    accllm_error err = {0};
+    tiny_options t = tiny_defaults();
+    pack_options o = pack_defaults(ACC_FMT_W8);
+    o.embd_scale = true;
+    char *path = tiny_path("scale.gguf");
+    acc_packed *m;
+    acc_source *s;
+    assert_int_equal(pack_tiny(path, &t, &o, &err), ACCLLM_OK);
+    if (acc_packed_open(&m, path, true, true, &err) != ACCLLM_OK) fail_msg("%s", err.text);
+    assert_int_equal(acc_packed_source(&s, m, &err), ACCLLM_OK);
+    const uint32_t n = m->hp.n_embd;
+    float *row = calloc(4 * (size_t)n, sizeof *row), *stored = row + n, *norm = stored + n, *looked = norm + n;
+    assert_int_equal(s->read_rows(s, ACC_T_TOKEN_EMBD, 0, 7, 1, row, &err), ACCLLM_OK);
+    assert_int_equal(s->read_rows(s, ACC_T_OUTPUT_NORM, 0, 0, 1, norm, &err), ACCLLM_OK);
+    acc_weight_dequant_row(&m->embd, 7, stored);
+    acc_packed_embed(m, 7, looked);
+    assert_memory_equal(row, looked, n * sizeof *row);
+    for (uint32_t i = 0; i < n; i++) {
+        assert_true(row[i] == stored[i] * m->embd_scale[i]);
+        assert_true(fabsf(row[i] * norm[i] - stored[i] * m->output_norm[i]) <= 3e-7f * fabsf(row[i] * norm[i]));
+    }
+    long at = (long)acc_gguf_find(m->file, "token_embd_scale")->offset;
+    s->close(s);
+    acc_packed_free(&m);
+    static const float bad[] = {0.0f, -2.0f, 1e-40f, 1e30f, INFINITY, NAN};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        FILE *f = fopen(path, "r+b");
+        assert_non_null(f);
+        assert_int_equal(fseek(f, at + 4, SEEK_SET), 0);
+        assert_int_equal(fwrite(&bad[i], 4, 1, f), 1);
+        assert_int_equal(fclose(f), 0);
+        assert_int_not_equal(acc_packed_open(&m, path, true, false, &err), ACCLLM_OK);
+        assert_non_null(strstr(err.text, "token_embd_scale: element 1 is"));
+    }
+    assert_int_equal(unlink(path), 0);
+    free(row);
+    free(path);
 }
 
 static void tokenizer_keys_are_copied(void **state)
@@ -204,10 +250,12 @@ static void contradictions_are_refused(void **state)
         {"accllm.tensor.levels", 24, "\2", 1, false, ACCLLM_E_UNSUPPORTED, "levels"},
         {"accllm.tensor.format", 24, "w9", 2, false, ACCLLM_E_UNSUPPORTED, "w9"},
         {"accllm.tensor.name", 24, "x", 1, false, ACCLLM_E_FORMAT, "entry 0 is not token_embd.w8"},
+        {"token_embd_scal", 0, "f", 1, false, ACCLLM_E_FORMAT, "have a place"},
     };
     accllm_error err;
     tiny_options t = tiny_defaults();
     pack_options o = pack_defaults(ACC_FMT_W2S);
+    o.embd_scale = true;
     char *path = tiny_path("good-packed.gguf");
     acc_file f;
     assert_int_equal(pack_tiny(path, &t, &o, &err), ACCLLM_OK);
@@ -291,9 +339,9 @@ static void random_shapes_are_valid(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_packed_is_read),    cmocka_unit_test(tokenizer_keys_are_copied),
-        cmocka_unit_test(contradictions_are_refused), cmocka_unit_test(bad_numbers_are_found),
-        cmocka_unit_test(random_shapes_are_valid),
+        cmocka_unit_test(what_was_packed_is_read), cmocka_unit_test(tokenizer_keys_are_copied),
+        cmocka_unit_test(embedding_scale),         cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(bad_numbers_are_found),   cmocka_unit_test(random_shapes_are_valid),
     };
     return cmocka_run_group_tests_name("packed", tests, NULL, NULL);
 }

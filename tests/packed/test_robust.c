@@ -100,6 +100,8 @@ static void victim_open(victim *v, form f, bool tokenizer)
     o.linear[2] = ACC_FMT_W8;
     o.linear[3] = ACC_FMT_W2;
     o.k_mean = true;
+    o.q_direction = true;
+    o.embd_scale = true;
     v->f = f;
     v->path = tiny_path("victim.gguf");
     accllm_status s = f == SOURCE ? tiny_write(v->path, &t, &err) : pack_tiny(v->path, &t, &o, &err);

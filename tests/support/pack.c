@@ -7,6 +7,7 @@
 
 #include "core/hash.h"
 #include "core/memory.h"
+#include "model/packed_internal.h"
 
 pack_options pack_defaults(acc_format linear)
 {
@@ -200,10 +201,13 @@ static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const v
         ACC_TRY(pack_matrix(p, w, id, layer, err));
         *bytes = acc_weight_bytes(w);
     } else {
-        acc_tensor_shape(&p->plan.src->hp, id == ACC_T_COUNT ? ACC_T_ATTN_K_BIAS : id, &rows, &cols);
+        acc_packed_vector_shape(&p->plan.src->hp, id, &rows, &cols);
+        cols *= rows;
         ACC_TRY(acc_alloc(&p->data, cols, sizeof(float), "vector", err));
         float *x = p->data;
-        if (id == ACC_T_COUNT)
+        if (id == ACC_T_EMBD_SCALE)
+            for (uint64_t i = 0; i < cols; i++) x[i] = 0.25f + 4 * (float)acc_random_unit(7, i);
+        else if (id >= ACC_T_COUNT)
             for (uint64_t i = 0; i < cols; i++) x[i] = (float)acc_random_unit(layer, i) - 0.5f;
         else
             ACC_TRY(p->plan.src->read_rows(p->plan.src, id, layer, 0, 1, x, err));
@@ -230,6 +234,8 @@ static accllm_status make_plan(packer *p, accllm_error *err)
     p->plan.window = o->window;
     p->plan.kv_bits = o->kv_bits;
     p->plan.k_mean = o->k_mean;
+    p->plan.q_direction = o->q_direction;
+    p->plan.embd_scale = o->embd_scale;
     return ACCLLM_OK;
 }
 

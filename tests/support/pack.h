@@ -11,7 +11,8 @@ typedef struct pack_options {
     uint32_t group;       /* 0: by the rule */
     uint32_t level1, level2;
     uint32_t page, sinks, window, kv_bits;
-    bool k_mean; /* small pseudo-random means */
+    bool k_mean, q_direction; /* small pseudo-random means */
+    bool embd_scale;          /* pseudo-random scales; the matrix stays as it is */
 } pack_options;
 
 /* All linear layers in one format, head W8, page 64, 4 sinks, window 128, KV4, levels (1, 2), no mean. */
