@@ -249,8 +249,12 @@ static accllm_status embed_tuned(acc_run *r, accllm_error *err)
     acc_weight embd = r->plan.embd;
     ACC_TRY(acc_run_load_head(r, err));
     acc_weight_bind(&embd, r->tuned_head.blob[0]);
-    for (size_t i = 0; i < total; i++)
-        acc_weight_dequant_row(&embd, (uint32_t)r->cal.ids[i], r->hidden + i * r->hp->n_embd);
+    const float *scale = r->tuned_head.vectors + r->hp->n_embd;
+    for (size_t i = 0; i < total; i++) {
+        float *x = r->hidden + i * r->hp->n_embd;
+        acc_weight_dequant_row(&embd, (uint32_t)r->cal.ids[i], x);
+        for (uint32_t j = 0; j < r->hp->n_embd; j++) x[j] *= scale[j];
+    }
     acc_layer_data_close(&r->tuned_head);
     return ACCLLM_OK;
 }

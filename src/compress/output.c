@@ -53,7 +53,7 @@ accllm_status acc_run_load_head(acc_run *r, accllm_error *err)
 {
     acc_layer_data *d = &r->tuned_head;
     acc_layer_data_close(d);
-    *d = (acc_layer_data){.n_vectors = r->hp->n_embd};
+    *d = (acc_layer_data){.n_vectors = 2 * r->hp->n_embd};
     d->bytes[0] = acc_weight_bytes(&r->plan.embd);
     d->bytes[1] = r->hp->tied ? 0 : acc_weight_bytes(&r->plan.output);
     return acc_work_load_layer(&r->work, ACC_WORK_TUNED, r->hp->n_layers, d, err);
@@ -108,15 +108,23 @@ static accllm_status head_vector(acc_run *r, acc_tensor_id id, const void **data
     return ACCLLM_OK;
 }
 
+/* What recovery left of the tensors outside of layers. */
+static accllm_status tuned_head(const acc_run *r, acc_tensor_id id, const void **data, size_t *bytes)
+{
+    const acc_layer_data *d = &r->tuned_head;
+    const bool vector = id == ACC_T_OUTPUT_NORM || id == ACC_T_EMBD_SCALE;
+    *data = vector ? (const void *)(d->vectors + (id == ACC_T_EMBD_SCALE ? r->hp->n_embd : 0))
+                   : d->blob[id == ACC_T_OUTPUT];
+    *bytes = vector ? r->hp->n_embd * sizeof(float) : d->bytes[id == ACC_T_OUTPUT];
+    return ACCLLM_OK;
+}
+
 static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const void **data, size_t *bytes,
                            accllm_error *err)
 {
     acc_run *r = user;
-    if (acc_tensor_is_global(id) && r->p->recover_tokens) {
-        *data = id == ACC_T_OUTPUT_NORM ? (const void *)r->tuned_head.vectors : r->tuned_head.blob[id == ACC_T_OUTPUT];
-        *bytes = id == ACC_T_OUTPUT_NORM ? r->hp->n_embd * sizeof(float) : r->tuned_head.bytes[id == ACC_T_OUTPUT];
-        return ACCLLM_OK;
-    }
+    if (r->p->recover_tokens && (acc_tensor_is_global(id) || id == ACC_T_EMBD_SCALE))
+        return tuned_head(r, id, data, bytes);
     if (id == ACC_T_TOKEN_EMBD || id == ACC_T_OUTPUT) {
         const acc_weight *shape = id == ACC_T_OUTPUT ? &r->plan.output : &r->plan.embd;
         ACC_TRY(make_head(r, id, shape, err));

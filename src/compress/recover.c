@@ -28,7 +28,7 @@ typedef struct recovery {
     float rate; /* of the matrices, relative to their rms */
     uint8_t *blob[ACC_LINEARS];
     uint8_t *head[2];
-    float *vectors;
+    float *vectors, *head_vectors;
     float *direction; /* [n_layers][KV width]: the solver's directions of queries, which training leaves alone */
     char checkpoint[PATH_MAX];
     double from; /* fraction of the whole run at which training began */
@@ -140,6 +140,29 @@ static accllm_status load_layer(recovery *v, uint32_t layer, accllm_error *err)
     return ACCLLM_OK;
 }
 
+static void multiply_rows(acc_train_tensor *t, const float *c, bool divide)
+{
+    for (uint32_t i = 0; i < t->shape.rows; i++)
+        for (uint32_t j = 0; j < t->shape.cols; j++) {
+            float *x = t->latent + (size_t)i * t->shape.cols + j;
+            *x = divide ? *x / c[j] : *x * c[j];
+        }
+}
+
+/* head.c's scaling of lm_head's columns; a tied embedding undoes it when looked up. */
+static accllm_status scale_head(recovery *v, accllm_error *err)
+{
+    acc_run *r = v->r;
+    acc_layer_data d = r->layer;
+    ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_SOLVED, r->hp->n_layers - 1, &d, err));
+    const float *c = d.vectors + r->map.head_scale;
+    multiply_rows(acc_train_find(&v->student, r->hp->tied ? ACC_T_TOKEN_EMBD : ACC_T_OUTPUT, 0), c, false);
+    multiply_rows(acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0), c, true);
+    for (uint32_t j = 0; r->hp->tied && j < r->hp->n_embd; j++) v->student.embd_scale[j] = 1 / c[j];
+    acc_layer_data_close(&d);
+    return ACCLLM_OK;
+}
+
 static void set_rates(recovery *v)
 {
     acc_train_rates(&v->student, v->rate);
@@ -164,6 +187,7 @@ static accllm_status load_models(recovery *v, accllm_error *err)
         if (acc_tensor_is_global(t->id)) ACC_TRY(r->src->read_rows(r->src, t->id, 0, 0, t->shape.rows, t->latent, err));
     }
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) ACC_TRY(load_layer(v, layer, err));
+    ACC_TRY(scale_head(v, err));
     set_rates(v);
     return ACCLLM_OK;
 }
@@ -200,8 +224,10 @@ static accllm_status save_best(void *user, uint64_t step, double held_out, accll
     (void)step;
     (void)held_out;
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) ACC_TRY(save_tuned_layer(v, layer, err));
-    acc_layer_data d = {.n_vectors = r->hp->n_embd,
-                        .vectors = acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent};
+    const size_t norm = r->hp->n_embd * sizeof(float);
+    memcpy(v->head_vectors, acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent, norm);
+    memcpy(v->head_vectors + r->hp->n_embd, v->student.embd_scale, norm);
+    acc_layer_data d = {.n_vectors = 2 * r->hp->n_embd, .vectors = v->head_vectors};
     for (int i = 0; i < (r->hp->tied ? 1 : 2); i++) {
         const acc_train_tensor *t = acc_train_find(&v->student, i ? ACC_T_OUTPUT : ACC_T_TOKEN_EMBD, 0);
         ACC_TRY(acc_train_tensor_pack(t, v->head[i], err));
@@ -227,6 +253,7 @@ static accllm_status allocate(recovery *v, accllm_error *err)
     ACC_TRY(acc_alloc((void **)&v->head[0], acc_weight_bytes(&r->plan.embd), 1, "packed embedding", err));
     if (!r->hp->tied)
         ACC_TRY(acc_alloc((void **)&v->head[1], acc_weight_bytes(&r->plan.output), 1, "packed output", err));
+    ACC_TRY(acc_alloc((void **)&v->head_vectors, r->hp->n_embd, 2 * sizeof(float), "the head's vectors", err));
     return acc_alloc((void **)&v->vectors, r->layer.n_vectors, sizeof *v->vectors, "a layer's vectors", err);
 }
 
@@ -278,6 +305,7 @@ static void recovery_free(recovery *v)
     for (int i = 0; i < 2; i++) acc_free(v->head[i]);
     acc_free(v->ids);
     acc_free(v->vectors);
+    acc_free(v->head_vectors);
     acc_free(v->direction);
 }
 

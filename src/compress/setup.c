@@ -80,7 +80,7 @@ static accllm_status make_plan(acc_run *r, accllm_error *err)
     plan->window = hp->n_ctx_train - plan->sinks < 2048 ? hp->n_ctx_train - plan->sinks : 2048;
     plan->k_mean = true;
     plan->q_direction = true;
-    plan->embd_scale = hp->tied && !r->p->recover_tokens; /* training knows no scaling of a tied embedding */
+    plan->embd_scale = hp->tied;
     r->attention = (acc_ref_attention){plan->sinks, plan->window};
     return ACCLLM_OK;
 }

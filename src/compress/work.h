@@ -58,7 +58,7 @@ typedef struct acc_layer_data {
 } acc_layer_data;
 
 /* ACC_WORK_SOLVED: as the solver left it; ACC_WORK_TUNED: the best that recovery found so far. Of the latter, layer
- * n_layers is the head: blobs embedding and output, vectors output norm. */
+ * n_layers is the head: blobs embedding and output, vectors output norm and the embedding's channel scales. */
 typedef enum acc_work_kind { ACC_WORK_SOLVED, ACC_WORK_TUNED } acc_work_kind;
 
 accllm_status acc_work_save_layer(const acc_work *w, acc_work_kind kind, uint32_t layer, const acc_layer_data *d,

@@ -58,6 +58,8 @@ static accllm_status add_all(acc_train_model *m, const acc_source *src, const ac
     ACC_TRY(acc_alloc((void **)&m->tensors, most, sizeof *m->tensors, "trained parameters", err));
     ACC_TRY(acc_alloc((void **)&m->layers, m->hp.n_layers, sizeof *m->layers, "layers", err));
     ACC_TRY(acc_alloc((void **)&m->k_mean, m->hp.n_layers, kv * sizeof *m->k_mean, "key means", err));
+    ACC_TRY(acc_alloc((void **)&m->embd_scale, m->hp.n_embd, sizeof *m->embd_scale, "channel scales", err));
+    for (uint32_t i = 0; i < m->hp.n_embd; i++) m->embd_scale[i] = 1;
     ACC_TRY(add(m, ACC_T_TOKEN_EMBD, 0, embd, trained, err));
     if (!m->hp.tied) ACC_TRY(add(m, ACC_T_OUTPUT, 0, output, trained, err));
     ACC_TRY(add(m, ACC_T_OUTPUT_NORM, 0, NULL, trained, err));
@@ -81,6 +83,7 @@ void acc_train_model_free(acc_train_model *m)
     acc_free(m->tensors);
     acc_free(m->layers);
     acc_free(m->k_mean);
+    acc_free(m->embd_scale);
     *m = (acc_train_model){0};
 }
 

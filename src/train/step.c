@@ -74,7 +74,8 @@ static accllm_status forward(acc_trainer *t, const acc_train_model *m, const acc
     for (uint32_t i = 0; i < t->n; i++) {
         if (ids[i] < 0 || (uint32_t)ids[i] >= t->hp.n_vocab)
             return acc_fail(err, ACCLLM_E_ARG, "token %d: the vocabulary has %u", ids[i], t->hp.n_vocab);
-        memcpy(t->x + i * d, embd + (size_t)ids[i] * d, d * sizeof *embd);
+        const float *row = embd + (size_t)ids[i] * d;
+        for (size_t c = 0; c < d; c++) t->x[i * d + c] = row[c] * m->embd_scale[c];
     }
     ACC_TRY(acc_tape_forward(t->tape, m->layers, rules, t->x, keep, err));
     if (!acc_tape_norm(t->rt, t->x, value(m, ACC_T_OUTPUT_NORM), t->n, t->hp.n_embd, t->hp.norm_eps, rules->a8, h))
@@ -85,6 +86,7 @@ static accllm_status forward(acc_trainer *t, const acc_train_model *m, const acc
 typedef struct scatter_job {
     const acc_trainer *t;
     const int32_t *ids;
+    const float *scale;
     float *grad;
 } scatter_job;
 
@@ -97,7 +99,7 @@ static void scatter_worker(void *ctx, uint32_t worker, uint32_t n_workers)
     acc_share((uint32_t)d, worker, n_workers, &begin, &end);
     for (uint32_t i = 0; i < j->t->n; i++) {
         float *g = j->grad + (size_t)j->ids[i] * d;
-        for (uint32_t c = begin; c < end; c++) g[c] += j->t->dx[i * d + c];
+        for (uint32_t c = begin; c < end; c++) g[c] += j->t->dx[i * d + c] * j->scale[c];
     }
 }
 
@@ -114,7 +116,7 @@ static accllm_status backward(acc_trainer *t, const acc_train_model *m, const ac
         sink(user, ACC_T_OUTPUT, 0, t->loss.grad);
         memset(t->loss.grad, 0, (size_t)hp->n_vocab * hp->n_embd * sizeof *t->loss.grad);
     }
-    scatter_job j = {t, ids, t->loss.grad};
+    scatter_job j = {t, ids, m->embd_scale, t->loss.grad};
     acc_pool_run(t->rt->pool, scatter_worker, &j);
     sink(user, ACC_T_TOKEN_EMBD, 0, t->loss.grad);
     return ACCLLM_OK;

@@ -66,6 +66,7 @@ typedef struct acc_train_model {
     uint32_t n_tensors;
     acc_ref_layer *layers; /* [n_layers]: views of the tensors' values */
     float *k_mean;         /* [n_layers][n_kv_heads * head_dim] */
+    float *embd_scale;     /* [n_embd] what a row of the embedding is multiplied by when looked up; not trained */
 } acc_train_model;
 
 /* shapes [n_layers][7]: formats of the linear layers by (id - ACC_T_ATTN_Q), NULL: floats; embd, output: their formats,
