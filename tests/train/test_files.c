@@ -109,7 +109,7 @@ static void test_text(void **state)
     /* Documents are BOS .. EOS; a sequence that begins inside one gets a BOS; the rest that fills none is left. */
     EXPECT("ab a\n<|endoftext|>\nab\n<|endoftext|>\n", 4, 7, BOS, BLANK_A, LETTER_B, BLANK_A, BOS, EOS, BOS, BLANK_A);
     EXPECT("a\n<|endoftext|>\na a", 3, 6, BOS, BLANK_A, EOS, BOS, BLANK_A, BLANK_A);
-    /* The marker counts on a line of its own alone; empty documents are none; no line end at the end. */
+    /* Empty documents are none. */
     EXPECT("\n<|endoftext|>\n<|endoftext|>\nab a\n<|endoftext|>", 5, 5, BOS, BLANK_A, LETTER_B, BLANK_A, EOS);
 }
 
