@@ -46,8 +46,7 @@ static int32_t separator(const accllm_tokenizer *tok)
     return id < 0 && accllm_tokenizer_adds_bos(tok) ? accllm_tokenizer_bos(tok) : id;
 }
 
-/* The length of the first document of a text, and where the next one begins. */
-static size_t document(const char *text, size_t size, size_t *next)
+size_t acc_document(const char *text, size_t size, size_t *next)
 {
     const size_t mark = strlen(DOCUMENT_END);
     for (size_t at = 0; at + mark <= size;) {
@@ -71,6 +70,7 @@ typedef struct id_list {
 
 static accllm_status append(id_list *l, const int32_t *ids, size_t n, accllm_error *err)
 {
+    if (n == 0) return ACCLLM_OK;
     if (l->n + n > l->room) {
         const size_t room = l->room * 2 > l->n + n ? l->room * 2 : l->n + n;
         int32_t *more = realloc(l->ids, room * sizeof *more);
@@ -91,7 +91,7 @@ static accllm_status tokenize_all(id_list *out, const accllm_tokenizer *tok, con
     for (size_t next; size > 0; text += next, size -= next) {
         int32_t *ids = NULL;
         size_t n = 0;
-        const size_t len = document(text, size, &next);
+        const size_t len = acc_document(text, size, &next);
         accllm_status s = accllm_tokenize(tok, text, len, ACCLLM_TOKENIZE_SPECIAL, &ids, &n, err);
         if (s == ACCLLM_OK && n && out->n && between >= 0) s = append(out, &between, 1, err);
         if (s == ACCLLM_OK) s = append(out, ids, n, err);

@@ -27,6 +27,8 @@ typedef struct acc_calibration {
 accllm_status acc_calibration_create(acc_calibration *c, const accllm_tokenizer *tok, const char *path,
                                      uint32_t n_tokens, uint32_t max_len, uint32_t n_vocab,
                                      accllm_error *err) ACC_MUST_CHECK;
+/* The length of the first document of a text, and in *next where the one behind it begins. */
+size_t acc_document(const char *text, size_t size, size_t *next);
 void acc_calibration_free(acc_calibration *c); /* safe on a zeroed struct, zeroes it */
 
 #endif

@@ -60,18 +60,7 @@ static void put_keys(exporter *x)
     acc_gguf_out_str(o, "general.architecture", "llama");
     if (hp->name[0]) acc_gguf_out_str(o, "general.name", hp->name);
     acc_gguf_out_u32(o, "general.file_type", x->f16 ? 1 : 0);
-    acc_gguf_out_u32(o, "llama.block_count", hp->n_layers);
-    acc_gguf_out_u32(o, "llama.context_length", hp->n_ctx_train);
-    acc_gguf_out_u32(o, "llama.embedding_length", hp->n_embd);
-    acc_gguf_out_u32(o, "llama.feed_forward_length", hp->n_ff);
-    acc_gguf_out_u32(o, "llama.attention.head_count", hp->n_heads);
-    acc_gguf_out_u32(o, "llama.attention.head_count_kv", hp->n_kv_heads);
-    acc_gguf_out_u32(o, "llama.attention.key_length", hp->head_dim);
-    acc_gguf_out_u32(o, "llama.attention.value_length", hp->head_dim);
-    acc_gguf_out_f32(o, "llama.attention.layer_norm_rms_epsilon", hp->norm_eps);
-    acc_gguf_out_u32(o, "llama.rope.dimension_count", hp->head_dim);
-    acc_gguf_out_f32(o, "llama.rope.freq_base", x->theta);
-    acc_gguf_out_u32(o, "llama.vocab_size", hp->n_vocab);
+    acc_gguf_out_llama(o, hp, x->theta);
     if (hp->attn_scale != (float)(1.0 / sqrt((double)hp->head_dim)))
         acc_gguf_out_f32(o, "llama.attention.scale", hp->attn_scale);
     if (x->src->meta) acc_gguf_out_copy(o, x->src->meta, "tokenizer.");
@@ -92,18 +81,11 @@ static void describe(exporter *x, acc_tensor_id id, uint32_t layer)
                         (const uint64_t[]){cols, rows});
 }
 
-/* Row `row` of a file with interleaved pairs is this row of ours: the inverse of acc_interleaved_row(). */
-static uint64_t half_split_row(uint64_t row, uint32_t head_dim)
-{
-    uint64_t r = row % head_dim;
-    return row - r + r % 2 * (head_dim / 2) + r / 2;
-}
-
 static void join_pairs(float *x, uint64_t n, uint32_t head_dim)
 {
     float head[ACC_MAX_HEAD_DIM];
     for (uint64_t h = 0; h < n; h += head_dim) {
-        for (uint32_t i = 0; i < head_dim; i++) head[i] = x[h + half_split_row(i, head_dim)];
+        for (uint32_t i = 0; i < head_dim; i++) head[i] = x[h + acc_half_split_row(i, head_dim)];
         memcpy(x + h, head, head_dim * sizeof *x);
     }
 }
@@ -133,7 +115,7 @@ static accllm_status put_tensor(exporter *x, acc_tensor_id id, uint32_t layer, a
     ACC_TRY(acc_check_abort(x->rt, err));
     acc_gguf_out_piece_begin(x->out, &x->w);
     for (uint64_t r = 0; r < rows; r++) {
-        ACC_TRY(x->src->read_rows(x->src, id, layer, permuted ? half_split_row(r, head_dim) : r, 1, x->row, err));
+        ACC_TRY(x->src->read_rows(x->src, id, layer, permuted ? acc_half_split_row(r, head_dim) : r, 1, x->row, err));
         if (id == ACC_T_ATTN_Q_BIAS || id == ACC_T_ATTN_K_BIAS) join_pairs(x->row, cols, head_dim);
         ACC_TRY(put_row(x, id, layer, cols, err));
     }

@@ -110,22 +110,29 @@ static void reset_keys(acc_collector *c)
     c->n_keys = 0;
 }
 
-/* Norms and biases between the layer and its vectors (after key means and directions of queries). */
+/* The layer's own norms and biases from its vectors, or out into them; what the calibration measured stands there too.
+ */
 static void move_vectors(layer_work *w, float *vectors, bool out)
 {
-    const acc_vector_map *m = &w->r->map;
-    float *const v[] = {w->l.attn_norm, w->l.ffn_norm, w->l.q_bias, w->l.k_bias, w->l.v_bias};
-    const uint32_t at[] = {m->attn_norm, m->ffn_norm, m->q_bias, m->k_bias, m->v_bias, m->head_scale};
-    for (int i = 0; i < 5; i++) {
-        const size_t bytes = (size_t)(at[i + 1] - at[i]) * sizeof(float);
-        if (bytes) memcpy(out ? vectors + at[i] : v[i], out ? v[i] : vectors + at[i], bytes);
+    const acc_ref_layer *l = &w->l;
+    float *const own[ACC_T_COUNT] = {[ACC_T_ATTN_NORM] = l->attn_norm,
+                                     [ACC_T_FFN_NORM] = l->ffn_norm,
+                                     [ACC_T_ATTN_Q_BIAS] = l->q_bias,
+                                     [ACC_T_ATTN_K_BIAS] = l->k_bias,
+                                     [ACC_T_ATTN_V_BIAS] = l->v_bias};
+    for (int i = 0; i < ACC_VECTORS; i++) {
+        const acc_vector_place *p = &w->r->place[i];
+        float *mine = p->id < ACC_T_COUNT ? own[p->id] : NULL;
+        if (mine) memcpy(out ? vectors + p->at : mine, out ? mine : vectors + p->at, p->n * sizeof *mine);
     }
 }
 
 static void key_means(layer_work *w)
 {
-    for (uint32_t j = 0; j < w->r->map.q_direction; j++)
-        w->vectors[j] = w->collector.n_keys ? (float)(w->collector.key_sum[j] / (double)w->collector.n_keys) : 0;
+    const acc_vector_place mean = acc_run_vector(w->r, ACC_T_K_MEAN);
+    for (uint32_t j = 0; j < mean.n; j++)
+        w->vectors[mean.at + j] =
+            w->collector.n_keys ? (float)(w->collector.key_sum[j] / (double)w->collector.n_keys) : 0;
 }
 
 static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err)
@@ -137,9 +144,10 @@ static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err
     d.seconds = seconds;
     d.vectors = w->vectors;
     key_means(w);
-    memcpy(w->vectors + r->map.q_direction, w->collector.direction, w->collector.kv_dim * sizeof(float));
+    memcpy(w->vectors + acc_run_vector(r, ACC_T_Q_DIRECTION).at, w->collector.direction,
+           w->collector.kv_dim * sizeof(float));
     move_vectors(w, w->vectors, true);
-    float *c = w->vectors + r->map.head_scale;
+    float *c = w->vectors + acc_run_vector(r, ACC_T_EMBD_SCALE).at;
     memset(c, 0, r->hp->n_embd * sizeof *c);
     if (w->layer + 1 == r->hp->n_layers) ACC_TRY(acc_head_scales(r, c, err));
     return acc_work_save_layer(&r->work, ACC_WORK_SOLVED, w->layer, &d, err);

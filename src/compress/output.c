@@ -71,25 +71,6 @@ static accllm_status load_layer(acc_run *r, uint32_t layer, accllm_error *err)
     return ACCLLM_OK;
 }
 
-/* The vectors that the layers stage made; NULL for other tensors. */
-static const float *layer_vector(const acc_run *r, acc_tensor_id id, size_t *bytes)
-{
-    const acc_vector_map *m = &r->map;
-    const struct {
-        acc_tensor_id id;
-        uint32_t at, end;
-    } places[] = {{ACC_T_K_MEAN, m->k_mean, m->q_direction},    {ACC_T_Q_DIRECTION, m->q_direction, m->attn_norm},
-                  {ACC_T_ATTN_NORM, m->attn_norm, m->ffn_norm}, {ACC_T_FFN_NORM, m->ffn_norm, m->q_bias},
-                  {ACC_T_ATTN_Q_BIAS, m->q_bias, m->k_bias},    {ACC_T_ATTN_K_BIAS, m->k_bias, m->v_bias},
-                  {ACC_T_ATTN_V_BIAS, m->v_bias, m->head_scale}};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        if (places[i].id != id) continue;
-        *bytes = (size_t)(places[i].end - places[i].at) * sizeof(float);
-        return r->layer.vectors + places[i].at;
-    }
-    return NULL;
-}
-
 /* The output norm and the embedding's scale: both divided by what lm_head was multiplied by. */
 static accllm_status head_vector(acc_run *r, acc_tensor_id id, const void **data, size_t *bytes, accllm_error *err)
 {
@@ -132,19 +113,12 @@ static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const v
         *bytes = acc_weight_bytes(shape);
         return ACCLLM_OK;
     }
-    const float *vector = NULL;
     if (id == ACC_T_OUTPUT_NORM || id == ACC_T_EMBD_SCALE) return head_vector(r, id, data, bytes, err);
-    if (!acc_tensor_is_global(id)) {
-        if (r->loaded_layer != layer) acc_run_progress(r, 0.98 + 0.02 * layer / r->hp->n_layers, "write");
-        ACC_TRY(load_layer(r, layer, err));
-        vector = layer_vector(r, id, bytes);
-    }
-    if (vector) {
-        *data = vector;
-        return ACCLLM_OK;
-    }
-    *data = r->layer.blob[id - ACC_T_ATTN_Q];
-    *bytes = r->layer.bytes[id - ACC_T_ATTN_Q];
+    if (r->loaded_layer != layer) acc_run_progress(r, 0.98 + 0.02 * layer / r->hp->n_layers, "write");
+    ACC_TRY(load_layer(r, layer, err));
+    const acc_vector_place place = acc_run_vector(r, id);
+    *data = acc_tensor_is_linear(id) ? (const void *)r->layer.blob[id - ACC_T_ATTN_Q] : r->layer.vectors + place.at;
+    *bytes = acc_tensor_is_linear(id) ? r->layer.bytes[id - ACC_T_ATTN_Q] : place.n * sizeof(float);
     return ACCLLM_OK;
 }
 
@@ -175,7 +149,7 @@ static accllm_status load_head_scale(acc_run *r, accllm_error *err)
     ACC_TRY(acc_alloc(&p, n, sizeof(float), "channel scales", err));
     r->head_scale = p;
     ACC_TRY(load_layer(r, r->hp->n_layers - 1, err));
-    memcpy(r->head_scale, r->layer.vectors + r->map.head_scale, n * sizeof(float));
+    memcpy(r->head_scale, r->layer.vectors + acc_run_vector(r, ACC_T_EMBD_SCALE).at, n * sizeof(float));
     return ACCLLM_OK;
 }
 

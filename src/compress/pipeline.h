@@ -23,10 +23,13 @@
 #define ACC_DESCENT 2 /* sweeps */
 #define ACC_RECOVER_LEN 256
 
-/* Where a layer's float vectors stand in acc_layer_data.vectors; a bias that the model lacks has the length 0. */
-typedef struct acc_vector_map {
-    uint32_t k_mean, q_direction, attn_norm, ffn_norm, q_bias, k_bias, v_bias, head_scale, end;
-} acc_vector_map;
+/* Where one of a layer's float vectors stands in acc_layer_data.vectors; n is 0 where the model lacks it. */
+typedef struct acc_vector_place {
+    acc_tensor_id id; /* ACC_T_EMBD_SCALE: what lm_head's columns are multiplied by, in the last layer's record */
+    uint32_t at, n;
+} acc_vector_place;
+
+#define ACC_VECTORS 8
 
 typedef struct acc_run {
     accllm_runtime *rt;
@@ -46,13 +49,13 @@ typedef struct acc_run {
     float *hidden;          /* [n_seqs * seq_len][n_embd] */
     uint32_t hidden_layers; /* layers that hidden has passed */
     uint32_t resumed;
-    acc_tensor_record *records; /* [n_layers][ACC_LINEARS] */
-    acc_layer_data layer;       /* sizes; the loaded layer while writing */
-    acc_vector_map map;         /* of layer.vectors */
-    uint32_t loaded_layer;      /* UINT32_MAX: none */
-    acc_layer_data tuned_head;  /* the trained embedding, output and output norm */
-    uint8_t *head_blob;         /* the embedding or output while writing */
-    float *head_scale;          /* [n_embd] while writing: what lm_head's columns are multiplied by */
+    acc_tensor_record *records;          /* [n_layers][ACC_LINEARS] */
+    acc_layer_data layer;                /* sizes; the loaded layer while writing */
+    acc_vector_place place[ACC_VECTORS]; /* of layer.vectors, in their order there */
+    uint32_t loaded_layer;               /* UINT32_MAX: none */
+    acc_layer_data tuned_head;           /* the trained embedding, output and output norm */
+    uint8_t *head_blob;                  /* the embedding or output while writing */
+    float *head_scale;                   /* [n_embd] while writing: what lm_head's columns are multiplied by */
 
     acc_train_result recovery; /* steps 0: none */
 
@@ -68,6 +71,7 @@ void acc_run_progress(acc_run *r, double fraction, const char *fmt, ...) __attri
 void acc_run_announce(acc_run *r); /* size, memory, time, warnings */
 
 /* setup.c */
+acc_vector_place acc_run_vector(const acc_run *r, acc_tensor_id id); /* n 0: none */
 accllm_status acc_run_setup(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 /* Everything that the output's bytes depend on, for the work folder; NULL: out of memory. */
 json_t *acc_run_config(const acc_run *r, accllm_error *err);

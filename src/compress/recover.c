@@ -100,20 +100,13 @@ static accllm_status load_text(recovery *v, accllm_error *err)
 
 /* ---- the models ---- */
 
-/* A layer's trained vectors by their places among the work folder's. */
-typedef struct vector_place {
-    acc_tensor_id id;
-    uint32_t at, end;
-} vector_place;
-
-static void vector_places(const acc_vector_map *m, vector_place out[5])
+/* Where the student has one of a layer's vectors (trained, or what its cache needs); NULL: nowhere. */
+static float *student_vector(const recovery *v, const acc_vector_place *p, uint32_t layer)
 {
-    const vector_place all[5] = {{ACC_T_ATTN_NORM, m->attn_norm, m->ffn_norm},
-                                 {ACC_T_FFN_NORM, m->ffn_norm, m->q_bias},
-                                 {ACC_T_ATTN_Q_BIAS, m->q_bias, m->k_bias},
-                                 {ACC_T_ATTN_K_BIAS, m->k_bias, m->v_bias},
-                                 {ACC_T_ATTN_V_BIAS, m->v_bias, m->head_scale}};
-    memcpy(out, all, sizeof all);
+    if (p->id == ACC_T_K_MEAN) return v->student.k_mean + (size_t)layer * p->n;
+    if (p->id == ACC_T_Q_DIRECTION) return v->direction + (size_t)layer * p->n;
+    const acc_train_tensor *t = acc_train_find(&v->student, p->id, layer);
+    return t ? t->latent : NULL;
 }
 
 /* The solver's codes and vectors become the student's start. */
@@ -121,21 +114,17 @@ static accllm_status load_layer(recovery *v, uint32_t layer, accllm_error *err)
 {
     acc_run *r = v->r;
     acc_layer_data d = r->layer;
-    vector_place places[5];
-    vector_places(&r->map, places);
     ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_SOLVED, layer, &d, err));
     for (int i = 0; i < ACC_LINEARS; i++) {
         acc_weight w = r->shapes[layer][i];
         acc_weight_bind(&w, d.blob[i]);
         acc_train_tensor_unpack(acc_train_find(&v->student, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer), &w);
     }
-    const uint32_t kv = r->map.q_direction;
-    memcpy(v->student.k_mean + (size_t)layer * kv, d.vectors, kv * sizeof(float));
-    memcpy(v->direction + (size_t)layer * kv, d.vectors + kv, kv * sizeof(float));
-    for (int i = 0; i < 5; i++)
-        if (places[i].end > places[i].at)
-            memcpy(acc_train_find(&v->student, places[i].id, layer)->latent, d.vectors + places[i].at,
-                   (places[i].end - places[i].at) * sizeof(float));
+    for (int i = 0; i < ACC_VECTORS; i++) {
+        const acc_vector_place *p = &r->place[i];
+        float *mine = student_vector(v, p, layer);
+        if (mine) memcpy(mine, d.vectors + p->at, p->n * sizeof *mine);
+    }
     acc_layer_data_close(&d);
     return ACCLLM_OK;
 }
@@ -155,7 +144,7 @@ static accllm_status scale_head(recovery *v, accllm_error *err)
     acc_run *r = v->r;
     acc_layer_data d = r->layer;
     ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_SOLVED, r->hp->n_layers - 1, &d, err));
-    const float *c = d.vectors + r->map.head_scale;
+    const float *c = d.vectors + acc_run_vector(r, ACC_T_EMBD_SCALE).at;
     multiply_rows(acc_train_find(&v->student, r->hp->tied ? ACC_T_TOKEN_EMBD : ACC_T_OUTPUT, 0), c, false);
     multiply_rows(acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0), c, true);
     for (uint32_t j = 0; r->hp->tied && j < r->hp->n_embd; j++) v->student.embd_scale[j] = 1 / c[j];
@@ -175,7 +164,7 @@ static void set_rates(recovery *v)
 static accllm_status load_models(recovery *v, accllm_error *err)
 {
     acc_run *r = v->r;
-    const size_t kv = (size_t)r->hp->n_layers * r->map.q_direction;
+    const size_t kv = (size_t)r->hp->n_layers * acc_run_vector(r, ACC_T_Q_DIRECTION).n;
     ACC_TRY(acc_alloc((void **)&v->direction, kv, sizeof *v->direction, "directions of queries", err));
     ACC_TRY(acc_run_shapes(r, err));
     ACC_TRY(acc_train_model_create(&v->teacher, r->src, NULL, NULL, NULL, false, err));
@@ -198,21 +187,17 @@ static accllm_status save_tuned_layer(recovery *v, uint32_t layer, accllm_error 
 {
     acc_run *r = v->r;
     acc_layer_data d = r->layer;
-    vector_place places[5];
-    vector_places(&r->map, places);
     memcpy(d.record, r->records + (size_t)layer * ACC_LINEARS, sizeof d.record);
     for (int i = 0; i < ACC_LINEARS; i++) {
         const acc_train_tensor *t = acc_train_find(&v->student, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer);
         ACC_TRY(acc_train_tensor_pack(t, v->blob[i], err));
         d.blob[i] = v->blob[i];
     }
-    const uint32_t kv = r->map.q_direction;
-    memcpy(v->vectors, v->student.k_mean + (size_t)layer * kv, kv * sizeof(float));
-    memcpy(v->vectors + kv, v->direction + (size_t)layer * kv, kv * sizeof(float));
-    for (int i = 0; i < 5; i++)
-        if (places[i].end > places[i].at)
-            memcpy(v->vectors + places[i].at, acc_train_find(&v->student, places[i].id, layer)->latent,
-                   (places[i].end - places[i].at) * sizeof(float));
+    for (int i = 0; i < ACC_VECTORS; i++) {
+        const acc_vector_place *p = &r->place[i];
+        const float *mine = student_vector(v, p, layer);
+        if (mine) memcpy(v->vectors + p->at, mine, p->n * sizeof *mine);
+    }
     d.vectors = v->vectors;
     return acc_work_save_layer(&r->work, ACC_WORK_TUNED, layer, &d, err);
 }

@@ -103,22 +103,30 @@ static accllm_status check_paths(const acc_run *r, accllm_error *err)
     return ACCLLM_OK;
 }
 
-static void vector_map(acc_run *r)
+acc_vector_place acc_run_vector(const acc_run *r, acc_tensor_id id)
 {
-    const acc_hparams *hp = r->hp;
-    const bool q = r->src->has(r->src, ACC_T_ATTN_Q_BIAS, 0), k = r->src->has(r->src, ACC_T_ATTN_K_BIAS, 0),
-               v = r->src->has(r->src, ACC_T_ATTN_V_BIAS, 0);
-    acc_vector_map *m = &r->map;
-    m->k_mean = 0;
-    m->q_direction = hp->n_kv_heads * hp->head_dim;
-    m->attn_norm = 2 * m->q_direction;
-    m->ffn_norm = m->attn_norm + hp->n_embd;
-    m->q_bias = m->ffn_norm + hp->n_embd;
-    m->k_bias = m->q_bias + (q ? hp->n_heads * hp->head_dim : 0);
-    m->v_bias = m->k_bias + (k ? hp->n_kv_heads * hp->head_dim : 0);
-    m->head_scale = m->v_bias + (v ? hp->n_kv_heads * hp->head_dim : 0);
-    m->end = m->head_scale + hp->n_embd;
-    r->layer.n_vectors = m->end;
+    for (int i = 0; i < ACC_VECTORS; i++)
+        if (r->place[i].id == id) return r->place[i];
+    return (acc_vector_place){.id = id};
+}
+
+static void place_vectors(acc_run *r)
+{
+    static const acc_tensor_id order[ACC_VECTORS] = {ACC_T_K_MEAN,      ACC_T_Q_DIRECTION, ACC_T_ATTN_NORM,
+                                                     ACC_T_FFN_NORM,    ACC_T_ATTN_Q_BIAS, ACC_T_ATTN_K_BIAS,
+                                                     ACC_T_ATTN_V_BIAS, ACC_T_EMBD_SCALE};
+    uint32_t at = 0;
+    for (int i = 0; i < ACC_VECTORS; i++) {
+        const acc_tensor_id id = order[i];
+        uint64_t rows, cols = id == ACC_T_EMBD_SCALE ? r->hp->n_embd : (uint64_t)r->hp->n_kv_heads * r->hp->head_dim;
+        if (id < ACC_T_COUNT) {
+            acc_tensor_shape(r->hp, id, &rows, &cols);
+            if (!r->src->has(r->src, id, 0)) cols = 0;
+        }
+        r->place[i] = (acc_vector_place){id, at, (uint32_t)cols};
+        at += (uint32_t)cols;
+    }
+    r->layer.n_vectors = at;
 }
 
 accllm_status acc_run_setup(acc_run *r, accllm_error *err)
@@ -140,7 +148,7 @@ accllm_status acc_run_setup(acc_run *r, accllm_error *err)
     if (s == ACCLLM_OK) s = acc_alloc(&p, (size_t)r->hp->n_layers * ACC_LINEARS, sizeof *r->records, "records", err);
     ACC_TRY(s);
     r->records = p;
-    vector_map(r);
+    place_vectors(r);
     for (int i = 0; i < ACC_LINEARS; i++) r->layer.bytes[i] = acc_weight_bytes(&r->plan.linear[i]);
     return ACCLLM_OK;
 }

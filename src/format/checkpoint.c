@@ -73,6 +73,28 @@ uint64_t acc_interleaved_row(uint64_t row, uint32_t head_dim)
     return row - r + 2 * (r % half) + r / half;
 }
 
+uint64_t acc_half_split_row(uint64_t row, uint32_t head_dim)
+{
+    uint64_t r = row % head_dim;
+    return row - r + r % 2 * (head_dim / 2) + r / 2;
+}
+
+void acc_gguf_out_llama(acc_gguf_out *o, const acc_hparams *hp, float theta)
+{
+    acc_gguf_out_u32(o, "llama.block_count", hp->n_layers);
+    acc_gguf_out_u32(o, "llama.context_length", hp->n_ctx_train);
+    acc_gguf_out_u32(o, "llama.embedding_length", hp->n_embd);
+    acc_gguf_out_u32(o, "llama.feed_forward_length", hp->n_ff);
+    acc_gguf_out_u32(o, "llama.attention.head_count", hp->n_heads);
+    acc_gguf_out_u32(o, "llama.attention.head_count_kv", hp->n_kv_heads);
+    acc_gguf_out_u32(o, "llama.attention.key_length", hp->head_dim);
+    acc_gguf_out_u32(o, "llama.attention.value_length", hp->head_dim);
+    acc_gguf_out_f32(o, "llama.attention.layer_norm_rms_epsilon", hp->norm_eps);
+    acc_gguf_out_u32(o, "llama.rope.dimension_count", hp->head_dim);
+    acc_gguf_out_f32(o, "llama.rope.freq_base", theta);
+    acc_gguf_out_u32(o, "llama.vocab_size", hp->n_vocab);
+}
+
 /* frequency_j = theta^(-2 j / head_dim) / factor_j. Long double (64 bits of mantissa or more on the machines that
  * convert) keeps the step's error at a few units of 2^-64 turns: over 2^32 positions still under 1e-8 radians. */
 void acc_hparams_rope(acc_hparams *hp, double theta, const float *factors)

@@ -77,6 +77,10 @@ accllm_status acc_rows_check(const acc_hparams *hp, acc_tensor_id id, uint32_t l
                              const float *x, accllm_error *err) ACC_MUST_CHECK;
 /* The row of a file with interleaved rotary pairs that is row `row` of one with half-split pairs. */
 uint64_t acc_interleaved_row(uint64_t row, uint32_t head_dim);
+/* Its inverse: which row of ours a file with interleaved pairs has at `row`. */
+uint64_t acc_half_split_row(uint64_t row, uint32_t head_dim);
+/* The "llama.*" keys that hold the sizes, the epsilon and the rotary base theta. */
+void acc_gguf_out_llama(acc_gguf_out *o, const acc_hparams *hp, float theta);
 
 /* Fills attn_scale, rope_freq and rope_steps from head_dim, theta and optional per-pair divisors (NULL: none). */
 void acc_hparams_rope(acc_hparams *hp, double theta, const float *factors);

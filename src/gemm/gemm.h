@@ -20,6 +20,25 @@ typedef struct acc_gemm {
     uint32_t lda, ldb, ldc;
 } acc_gemm;
 
+/* c [m][n] = op(a) op(b), or that added to it, where all three stand without gaps. */
+static inline acc_gemm acc_gemm_dense(uint32_t m, uint32_t n, uint32_t k, const float *a, bool trans_a, const float *b,
+                                      bool trans_b, float *c, bool add)
+{
+    return (acc_gemm){.trans_a = trans_a,
+                      .trans_b = trans_b,
+                      .m = m,
+                      .n = n,
+                      .k = k,
+                      .alpha = 1,
+                      .beta = add ? 1.0f : 0.0f,
+                      .a = a,
+                      .b = b,
+                      .c = c,
+                      .lda = trans_a ? m : k,
+                      .ldb = trans_b ? k : n,
+                      .ldc = n};
+}
+
 void acc_gemm_run(acc_pool *pool, const acc_gemm *g);
 /* The same by the calling thread alone: inside a job. */
 void acc_gemm_one(const acc_gemm *g);

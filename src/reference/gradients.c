@@ -8,7 +8,7 @@
 #define TINY 0x1p-100f /* below this largest value all codes are zero (docs/numerics.md, "Activations") */
 
 typedef struct rows_job {
-    const float *x, *g, *dy, *up;
+    const float *x, *g, *dy;
     float *y, *dx, *dg, *inverse;
     uint32_t n, cols;
     float eps;
@@ -16,18 +16,12 @@ typedef struct rows_job {
     atomic_bool bad;
 } rows_job;
 
-/* Round to nearest by the float format itself, for |v| < 2^22. */
-static inline float nearest(float v)
-{
-    return (v + 0x1.8p23f) - 0x1.8p23f;
-}
-
 static void a8_row(float *x, uint32_t n)
 {
     float max = 0;
     for (uint32_t i = 0; i < n; i++) max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
     const float inverse = max < TINY ? 0 : 127 / max, scale = max / 127;
-    for (uint32_t i = 0; i < n; i++) x[i] = nearest(x[i] * inverse) * scale;
+    for (uint32_t i = 0; i < n; i++) x[i] = acc_tape_nearest(x[i] * inverse) * scale;
 }
 
 static void a8_worker(void *ctx, uint32_t worker, uint32_t n_workers)

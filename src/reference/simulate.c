@@ -9,25 +9,24 @@
 #include "numerics/numerics.h"
 #include "reference/internal.h"
 
-static bool key_through_codes(float *x, uint32_t n, const float *direction)
+static bool through_kv8(float *x, uint32_t n)
 {
-    uint8_t u[ACC_MAX_HEAD_DIM], zero;
+    int8_t u[ACC_MAX_HEAD_DIM];
     uint16_t half;
-    if (!acc_kv4_key(x, n, direction, u, &half, &zero)) return false;
+    if (!acc_kv8(x, n, u, &half)) return false;
     float scale = acc_f16_to_f32(half);
-    for (uint32_t i = 0; i < n; i++) x[i] = scale * (float)((int)u[i] - (int)zero);
+    for (uint32_t i = 0; i < n; i++) x[i] = scale * (float)u[i];
     return true;
 }
 
-static bool through_codes(float *x, uint32_t n, uint32_t bits)
+/* key: a transformed key, its error weighed by direction (NULL: zero). */
+static bool through_kv4(float *x, uint32_t n, bool key, const float *direction)
 {
     uint8_t u[ACC_MAX_HEAD_DIM], zero;
-    int8_t s8[ACC_MAX_HEAD_DIM];
     uint16_t half;
-    bool ok = bits == 4 ? acc_kv4(x, n, u, &half, &zero) : acc_kv8(x, n, s8, &half);
-    if (!ok) return false;
+    if (!(key ? acc_kv4_key(x, n, direction, u, &half, &zero) : acc_kv4(x, n, u, &half, &zero))) return false;
     float scale = acc_f16_to_f32(half);
-    for (uint32_t i = 0; i < n; i++) x[i] = scale * (float)(bits == 4 ? (int)u[i] - (int)zero : (int)s8[i]);
+    for (uint32_t i = 0; i < n; i++) x[i] = scale * (float)((int)u[i] - (int)zero);
     return true;
 }
 
@@ -40,13 +39,13 @@ static bool code_key(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_
     size_t at = (size_t)i * (hd / 2);
     if (span->first + i < kv->sinks) {
         acc_ref_rotate(k, span->cos + at, span->sin + at, hd, out);
-        return through_codes(out, hd, 8);
+        return through_kv8(out, hd);
     }
     acc_ref_rotate(k, span->page_cos + at, span->page_sin + at, hd, out);
     for (uint32_t d = 0; mean && d < hd; d++) out[d] -= mean[d];
     acc_hadamard(out, hd, block);
     const float *direction = kv->q_direction ? kv->q_direction + (size_t)head * hd : NULL;
-    bool ok = kv->bits == 4 ? key_through_codes(out, hd, direction) : through_codes(out, hd, kv->bits);
+    bool ok = kv->bits == 4 ? through_kv4(out, hd, true, direction) : through_kv8(out, hd);
     acc_hadamard(out, hd, block);
     for (uint32_t d = 0; d < hd; d++) out[d] = out[d] / (float)block + (mean ? mean[d] : 0.0f);
     acc_ref_rotate(out, span->base_cos + at, span->base_sin + at, hd, out);
@@ -58,7 +57,8 @@ bool acc_ref_code(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_spa
 {
     memcpy(v_out, v, hp->head_dim * sizeof *v);
     bool sink = span->first + i < kv->sinks;
-    return through_codes(v_out, hp->head_dim, sink ? 8 : kv->bits) && code_key(kv, hp, span, i, head, k, k_out);
+    bool ok = sink || kv->bits == 8 ? through_kv8(v_out, hp->head_dim) : through_kv4(v_out, hp->head_dim, false, NULL);
+    return ok && code_key(kv, hp, span, i, head, k, k_out);
 }
 
 /* A vector of every KV head and layer; *all stays NULL where the file has none. */

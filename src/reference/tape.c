@@ -157,18 +157,7 @@ static acc_ref_kv sequence_kv(const acc_tape *t, const kept *k, const acc_tape_r
 static void linear(const acc_tape *t, const float *w, const float *bias, uint32_t rows, uint32_t cols, const float *x,
                    float *y, bool add)
 {
-    const acc_gemm g = {.trans_b = true,
-                        .m = t->n,
-                        .n = rows,
-                        .k = cols,
-                        .alpha = 1,
-                        .beta = add ? 1.0f : 0.0f,
-                        .a = x,
-                        .b = w,
-                        .c = y,
-                        .lda = cols,
-                        .ldb = cols,
-                        .ldc = rows};
+    const acc_gemm g = acc_gemm_dense(t->n, rows, cols, x, false, w, true, y, add);
     acc_gemm_run(t->rt->pool, &g);
     for (uint32_t i = 0; bias && i < t->n; i++)
         for (uint32_t r = 0; r < rows; r++) y[(size_t)i * rows + r] += bias[r];
@@ -280,17 +269,7 @@ typedef struct way_back {
 static void through_matrix(const way_back *b, const float *w, uint32_t rows, uint32_t cols, const float *dy, float *dx,
                            bool add)
 {
-    const acc_gemm g = {.m = b->t->n,
-                        .n = cols,
-                        .k = rows,
-                        .alpha = 1,
-                        .beta = add ? 1.0f : 0.0f,
-                        .a = dy,
-                        .b = w,
-                        .c = dx,
-                        .lda = rows,
-                        .ldb = cols,
-                        .ldc = cols};
+    const acc_gemm g = acc_gemm_dense(b->t->n, cols, rows, dy, false, w, false, dx, add);
     acc_gemm_run(b->t->rt->pool, &g);
 }
 
@@ -299,17 +278,7 @@ static void by_matrix(const way_back *b, acc_tensor_id id, uint32_t rows, uint32
                       const float *x, const float *bias, acc_tensor_id bias_id)
 {
     acc_tape *t = b->t;
-    const acc_gemm g = {.trans_a = true,
-                        .m = rows,
-                        .n = cols,
-                        .k = t->n,
-                        .alpha = 1,
-                        .a = dy,
-                        .b = x,
-                        .c = t->grad,
-                        .lda = rows,
-                        .ldb = cols,
-                        .ldc = cols};
+    const acc_gemm g = acc_gemm_dense(rows, cols, t->n, dy, true, x, false, t->grad, false);
     acc_gemm_run(t->rt->pool, &g);
     b->sink(b->user, id, b->layer, t->grad);
     if (!bias) return;

@@ -34,7 +34,7 @@ static void update_scales(const acc_adam *a, acc_train_tensor *t, const float *g
     const acc_weight *s = &t->shape;
     for (uint32_t k = 0; k < s->col_groups; k++) {
         const size_t at = (size_t)row * s->cols + (size_t)k * s->group, to = (size_t)row * s->col_groups + k;
-        const uint32_t left = s->cols - k * s->group, n = left < s->group ? left : s->group;
+        const uint32_t n = acc_train_group(s, k);
         float sum = 0;
         for (uint32_t i = 0; i < n; i++) sum += g[at + i] * t->value[at + i];
         update(a, a->scale_rate * a->rate_factor, t->log_scale + to, t->scale_mean + to, t->scale_square + to, &sum, 1);

@@ -15,17 +15,25 @@ typedef struct file_head {
 
 static const char magic[8] = "ACCTRAN2";
 
-/* The arrays of a tensor and their lengths. */
-static uint32_t arrays(const acc_train_tensor *t, float *out[6], size_t n[6])
+/* Everything behind the head, array by array, from i = 0 on: the losses, then each tensor's six. NULL where a tensor
+ * lacks one; *n: floats. */
+static float *array_at(const acc_train_params *p, const acc_train_model *m, const acc_train_state *s, size_t i,
+                       size_t *n)
 {
-    float *const all[6] = {t->latent, t->mean, t->square, t->log_scale, t->scale_mean, t->scale_square};
-    uint32_t count = 0;
-    for (int i = 0; i < 6; i++) {
-        if (!all[i]) continue;
-        out[count] = all[i];
-        n[count++] = i < 3 ? acc_train_size(t) : acc_train_scales(t);
+    if (i == 0) {
+        *n = p->steps;
+        return s->history;
     }
-    return count;
+    const acc_train_tensor *t = &m->tensors[(i - 1) / 6];
+    float *const all[6] = {t->latent, t->mean, t->square, t->log_scale, t->scale_mean, t->scale_square};
+    const size_t k = (i - 1) % 6;
+    *n = k < 3 ? acc_train_size(t) : acc_train_scales(t);
+    return all[k];
+}
+
+static size_t array_count(const acc_train_model *m)
+{
+    return 1 + (size_t)m->n_tensors * 6;
 }
 
 /* A sum over 64-bit words: the files are of gigabytes. */
@@ -57,53 +65,37 @@ accllm_status acc_train_save(const acc_train_params *p, const acc_train_model *m
     ACC_TRY(acc_writer_open(&w, p->checkpoint, err));
     uint64_t hash = acc_fnv1a(ACC_FNV_START, &head, sizeof head);
     acc_writer_put(&w, &head, sizeof head);
-    acc_writer_put(&w, s->history, p->steps * sizeof *s->history);
-    hash = mix(hash, s->history, p->steps);
-    for (uint32_t i = 0; i < m->n_tensors && !w.error; i++) {
-        float *a[6];
-        size_t n[6];
-        const uint32_t count = arrays(&m->tensors[i], a, n);
-        for (uint32_t k = 0; k < count; k++) {
-            acc_writer_put(&w, a[k], n[k] * sizeof(float));
-            hash = mix(hash, a[k], n[k]);
-        }
+    for (size_t i = 0, n; i < array_count(m) && !w.error; i++) {
+        const float *x = array_at(p, m, s, i, &n);
+        if (!x) continue;
+        acc_writer_put(&w, x, n * sizeof *x);
+        hash = mix(hash, x, n);
     }
     acc_writer_put(&w, &hash, sizeof hash);
     return acc_writer_commit(&w, err);
 }
 
-/* The whole size, or 0 on overflow. */
-static size_t file_size(const acc_train_params *p, const acc_train_model *m)
+static size_t file_size(const acc_train_params *p, const acc_train_model *m, const acc_train_state *s)
 {
-    size_t bytes = sizeof(file_head) + p->steps * sizeof(float) + sizeof(uint64_t);
-    for (uint32_t i = 0; i < m->n_tensors; i++) {
-        float *a[6];
-        size_t n[6];
-        const uint32_t count = arrays(&m->tensors[i], a, n);
-        for (uint32_t k = 0; k < count; k++) bytes += n[k] * sizeof(float);
-    }
+    size_t bytes = sizeof(file_head) + sizeof(uint64_t);
+    for (size_t i = 0, n; i < array_count(m); i++)
+        if (array_at(p, m, s, i, &n)) bytes += n * sizeof(float);
     return bytes;
 }
 
-static bool sound(const acc_file *f, const acc_train_params *p, const acc_train_model *m)
+static bool sound(const acc_file *f, const acc_train_params *p, const acc_train_model *m, const acc_train_state *s)
 {
-    if (f->size != file_size(p, m)) return false;
+    if (f->size != file_size(p, m, s)) return false;
     const file_head *head = (const void *)f->data;
     if (memcmp(head->magic, magic, sizeof magic) != 0 || head->config_hash != p->config_hash ||
         head->steps != p->steps || head->n_tensors != m->n_tensors || head->step > p->steps)
         return false;
     uint64_t hash = acc_fnv1a(ACC_FNV_START, head, sizeof *head), have;
     const uint8_t *at = f->data + sizeof *head;
-    hash = mix(hash, at, p->steps);
-    at += p->steps * sizeof(float);
-    for (uint32_t i = 0; i < m->n_tensors; i++) {
-        float *a[6];
-        size_t n[6];
-        const uint32_t count = arrays(&m->tensors[i], a, n);
-        for (uint32_t k = 0; k < count; k++) {
-            hash = mix(hash, at, n[k]);
-            at += n[k] * sizeof(float);
-        }
+    for (size_t i = 0, n; i < array_count(m); i++) {
+        if (!array_at(p, m, s, i, &n)) continue;
+        hash = mix(hash, at, n);
+        at += n * sizeof(float);
     }
     memcpy(&have, at, sizeof have);
     return have == hash;
@@ -114,23 +106,18 @@ accllm_status acc_train_resume(const acc_train_params *p, acc_train_model *m, ac
     acc_file f = {0};
     if (access(p->checkpoint, R_OK) != 0) return ACCLLM_OK;
     ACC_TRY(acc_file_open(&f, p->checkpoint, true, err));
-    if (sound(&f, p, m)) {
+    if (sound(&f, p, m, s)) {
         const file_head *head = (const void *)f.data;
         const uint8_t *at = f.data + sizeof *head;
         s->step = head->step;
         s->best_step = head->best_step;
         s->first = head->first;
         s->best = head->best;
-        memcpy(s->history, at, p->steps * sizeof *s->history);
-        at += p->steps * sizeof *s->history;
-        for (uint32_t i = 0; i < m->n_tensors; i++) {
-            float *a[6];
-            size_t n[6];
-            const uint32_t count = arrays(&m->tensors[i], a, n);
-            for (uint32_t k = 0; k < count; k++) {
-                memcpy(a[k], at, n[k] * sizeof(float));
-                at += n[k] * sizeof(float);
-            }
+        for (size_t i = 0, n; i < array_count(m); i++) {
+            float *x = array_at(p, m, s, i, &n);
+            if (!x) continue;
+            memcpy(x, at, n * sizeof *x);
+            at += n * sizeof *x;
         }
     }
     acc_file_close(&f);

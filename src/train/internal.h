@@ -6,6 +6,13 @@
 
 #define ACC_TRAIN_MAX_GROUP 128
 
+/* Columns of group g; the last may have fewer. */
+static inline uint32_t acc_train_group(const acc_weight *s, uint32_t g)
+{
+    const uint32_t left = s->cols - g * s->group;
+    return left < s->group ? left : s->group;
+}
+
 /* The quad of W2S with levels l1 < l2 nearest to u: the two largest gains of a pair, or the best single where that
  * takes more off the error, or zero. */
 void acc_train_quad(const float u[4], float l1, float l2, int8_t q[4]);

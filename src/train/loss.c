@@ -104,17 +104,7 @@ static void loss_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 
 static void logits(accllm_runtime *rt, const acc_hparams *hp, const float *h, const float *head, uint32_t n, float *out)
 {
-    const acc_gemm g = {.trans_b = true,
-                        .m = n,
-                        .n = hp->n_vocab,
-                        .k = hp->n_embd,
-                        .alpha = 1,
-                        .a = h,
-                        .b = head,
-                        .c = out,
-                        .lda = hp->n_embd,
-                        .ldb = hp->n_embd,
-                        .ldc = hp->n_vocab};
+    const acc_gemm g = acc_gemm_dense(n, hp->n_vocab, hp->n_embd, h, false, head, true, out, false);
     acc_gemm_run(rt->pool, &g);
 }
 
@@ -122,29 +112,12 @@ static void logits(accllm_runtime *rt, const acc_hparams *hp, const float *h, co
 static void block_back(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work *w, const acc_head_batch *b,
                        uint32_t row, uint32_t n)
 {
-    const uint32_t d = hp->n_embd;
-    acc_gemm_run(rt->pool, &(acc_gemm){.m = n,
-                                       .n = d,
-                                       .k = hp->n_vocab,
-                                       .alpha = 1,
-                                       .a = w->student,
-                                       .b = b->head,
-                                       .c = b->dh + (size_t)row * d,
-                                       .lda = hp->n_vocab,
-                                       .ldb = d,
-                                       .ldc = d});
-    acc_gemm_run(rt->pool, &(acc_gemm){.trans_a = true,
-                                       .m = hp->n_vocab,
-                                       .n = d,
-                                       .k = n,
-                                       .alpha = 1,
-                                       .beta = row ? 1.0f : 0.0f,
-                                       .a = w->student,
-                                       .b = b->h + (size_t)row * d,
-                                       .c = w->grad,
-                                       .lda = hp->n_vocab,
-                                       .ldb = d,
-                                       .ldc = d});
+    const uint32_t d = hp->n_embd, vocab = hp->n_vocab;
+    const size_t at = (size_t)row * d;
+    const acc_gemm by_h = acc_gemm_dense(n, d, vocab, w->student, false, b->head, false, b->dh + at, false);
+    const acc_gemm by_head = acc_gemm_dense(vocab, d, n, w->student, true, b->h + at, false, w->grad, row > 0);
+    acc_gemm_run(rt->pool, &by_h);
+    acc_gemm_run(rt->pool, &by_head);
 }
 
 acc_head_result acc_head_loss(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work *w, const acc_head_batch *b)

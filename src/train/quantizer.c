@@ -56,7 +56,7 @@ static void w2_group(const float *w, uint32_t n, float inverse, int8_t *ints)
     for (uint32_t i = 0; i < n; i++) {
         float u = w[i] * inverse;
         u = u < -3 ? -3 : u > 3 ? 3 : u;
-        ints[i] = (int8_t)(2 * (int)(((u - 1) * 0.5f + 0x1.8p23f) - 0x1.8p23f) + 1);
+        ints[i] = (int8_t)(2 * (int)acc_tape_nearest((u - 1) * 0.5f) + 1);
     }
 }
 
@@ -66,7 +66,7 @@ static void dense_group(const float *w, uint32_t n, float inverse, float lo, flo
     for (uint32_t i = 0; i < n; i++) {
         float u = w[i] * inverse;
         u = u < lo ? lo : u > hi ? hi : u;
-        ints[i] = (int8_t)(int)((u + 0x1.8p23f) - 0x1.8p23f);
+        ints[i] = (int8_t)(int)acc_tape_nearest(u);
     }
 }
 
@@ -128,19 +128,13 @@ static uint32_t group_of_row(const acc_train_tensor *t, const row_scale *r, uint
     return m;
 }
 
-static uint32_t group_size(const acc_weight *s, uint32_t g)
-{
-    const uint32_t left = s->cols - g * s->group;
-    return left < s->group ? left : s->group;
-}
-
 void acc_train_row_codes(const acc_train_tensor *t, uint32_t row, int8_t *ints, uint8_t *m, float *rscale)
 {
     const acc_weight *s = &t->shape;
     const row_scale r = scale_of_row(t, row);
     memset(ints, 0, (size_t)s->col_groups * s->group);
     for (uint32_t g = 0; g < s->col_groups; g++)
-        m[g] = (uint8_t)group_of_row(t, &r, row, g, group_size(s, g), ints + (size_t)g * s->group);
+        m[g] = (uint8_t)group_of_row(t, &r, row, g, acc_train_group(s, g), ints + (size_t)g * s->group);
     *rscale = r.rscale;
 }
 
@@ -157,7 +151,7 @@ static void quantize_row(acc_train_tensor *t, uint32_t row)
     const row_scale r = scale_of_row(t, row);
     int8_t ints[ACC_TRAIN_MAX_GROUP];
     for (uint32_t g = 0; g < s->col_groups; g++) {
-        const uint32_t n = group_size(s, g);
+        const uint32_t n = acc_train_group(s, g);
         float *out = t->value + (size_t)row * s->cols + (size_t)g * s->group;
         const float scale = r.rscale * (float)group_of_row(t, &r, row, g, n, ints);
         for (uint32_t i = 0; i < n; i++) out[i] = (float)ints[i] * scale;

@@ -13,6 +13,7 @@
 
 #include "core/hash.h"
 #include "core/memory.h"
+#include "support/tiny.h"
 #include "tiny_source.h"
 #include "train/internal.h"
 
@@ -30,7 +31,7 @@ typedef struct fixture {
     acc_weight shapes[2][7];
     int32_t ids[(SEQS + HELD) * LEN];
     acc_train_params p;
-    char path[64];
+    char *path;
     uint64_t stop_at;
     uint32_t n_best;
 } fixture;
@@ -79,7 +80,8 @@ static void setup(fixture *f, bool coded)
     for (uint32_t i = 0; i < (SEQS + HELD) * LEN; i++)
         f->ids[i] =
             i % LEN && acc_random_unit(8, i) < 0.9 ? (f->ids[i - 1] * 7 + 3) % 50 : (int32_t)(acc_random(9, i) % 50);
-    (void)snprintf(f->path, sizeof f->path, "/tmp/acc-train-%d.bin", (int)getpid());
+    f->path = tiny_path("train.bin");
+    assert_non_null(f->path);
     f->p = (acc_train_params){.ids = f->ids,
                               .n_seqs = SEQS,
                               .seq_len = LEN,
@@ -103,6 +105,7 @@ static void setup(fixture *f, bool coded)
 static void teardown(fixture *f)
 {
     (void)unlink(f->path);
+    free(f->path);
     acc_train_model_free(&f->m);
     acc_train_model_free(&f->teacher);
     f->src->close(f->src);

@@ -93,18 +93,7 @@ static void put_keys(acc_gguf_out *o, const acc_hparams *hp, const train_options
     acc_gguf_out_str(o, "general.name", t->name);
     if (t->license) acc_gguf_out_str(o, "general.license", t->license);
     acc_gguf_out_u32(o, "general.file_type", t->f32 ? 0 : 1);
-    acc_gguf_out_u32(o, "llama.block_count", hp->n_layers);
-    acc_gguf_out_u32(o, "llama.context_length", hp->n_ctx_train);
-    acc_gguf_out_u32(o, "llama.embedding_length", hp->n_embd);
-    acc_gguf_out_u32(o, "llama.feed_forward_length", hp->n_ff);
-    acc_gguf_out_u32(o, "llama.attention.head_count", hp->n_heads);
-    acc_gguf_out_u32(o, "llama.attention.head_count_kv", hp->n_kv_heads);
-    acc_gguf_out_u32(o, "llama.attention.key_length", hp->head_dim);
-    acc_gguf_out_u32(o, "llama.attention.value_length", hp->head_dim);
-    acc_gguf_out_f32(o, "llama.attention.layer_norm_rms_epsilon", hp->norm_eps);
-    acc_gguf_out_u32(o, "llama.rope.dimension_count", hp->head_dim);
-    acc_gguf_out_f32(o, "llama.rope.freq_base", (float)THETA);
-    acc_gguf_out_u32(o, "llama.vocab_size", hp->n_vocab);
+    acc_gguf_out_llama(o, hp, (float)THETA);
     train_vocab_write(v, o);
     acc_gguf_out_u32(o, "general.quantization_version", 2);
 }
@@ -126,12 +115,7 @@ static accllm_status put_tensor(acc_gguf_out *o, acc_writer *w, const acc_hparam
     const bool permuted = t->id == ACC_T_ATTN_Q || t->id == ACC_T_ATTN_K;
     acc_gguf_out_piece_begin(o, w);
     for (uint32_t r = 0; r < t->shape.rows; r++) {
-        uint32_t from = r;
-        if (permuted) { /* the inverse of acc_interleaved_row() */
-            const uint32_t in = r % hp->head_dim;
-            from = r - in + in % 2 * (hp->head_dim / 2) + in / 2;
-        }
-        const float *x = t->latent + (size_t)from * cols;
+        const float *x = t->latent + (permuted ? acc_half_split_row(r, hp->head_dim) : r) * (size_t)cols;
         if (f32 || is_norm(t->id)) {
             acc_writer_put(w, x, cols * sizeof *x);
             continue;

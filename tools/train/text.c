@@ -2,11 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compress/calibration.h"
 #include "core/file.h"
 #include "core/memory.h"
 #include "train.h"
-
-#define END_LINE "<|endoftext|>"
 
 static accllm_status push(train_text *t, int32_t id, accllm_error *err)
 {
@@ -47,19 +46,10 @@ accllm_status train_text_add(train_text *t, const accllm_tokenizer *tok, const c
 {
     acc_file f;
     ACC_TRY(acc_file_open(&f, path, true, err));
-    const char *at = (const char *)f.data, *end = at + f.size, *line = at;
+    const char *at = (const char *)f.data;
     accllm_status s = ACCLLM_OK;
-    while (line < end && s == ACCLLM_OK) {
-        const char *next = memchr(line, '\n', (size_t)(end - line));
-        const size_t n = next ? (size_t)(next - line) : (size_t)(end - line);
-        if (n == strlen(END_LINE) && memcmp(line, END_LINE, n) == 0) {
-            s = add_document(t, tok, at, (size_t)(line - at), err);
-            at = line + n;
-            if (at < end) at++;
-        }
-        line = next ? next + 1 : end;
-    }
-    if (s == ACCLLM_OK && at < end) s = add_document(t, tok, at, (size_t)(end - at), err);
+    for (size_t left = f.size, next; left > 0 && s == ACCLLM_OK; at += next, left -= next)
+        s = add_document(t, tok, at, acc_document(at, left, &next), err);
     acc_file_close(&f);
     return s == ACCLLM_OK ? s : acc_prefix(err, s, "%s", path);
 }

@@ -10,9 +10,7 @@
 #ifndef ACC_KERNELS_AVX2_LINEAR_H
 #define ACC_KERNELS_AVX2_LINEAR_H
 
-#include <immintrin.h>
-#include <string.h>
-
+#include "kernels/avx2/common.h"
 #include "kernels/kernels.h"
 #include "kernels/walk.h"
 
@@ -34,19 +32,7 @@ static inline __m256i acc_nibble_values(const acc_weight *w)
 {
     const int8_t l1 = (int8_t)w->level1, l2 = (int8_t)w->level2;
     const int8_t v[4] = {(int8_t)-l2, (int8_t)-l1, l1, l2};
-    int32_t four;
-    memcpy(&four, v, 4);
-    return _mm256_set1_epi32(four);
-}
-
-static inline __m256i acc_load256(const void *p)
-{
-    return _mm256_loadu_si256((const __m256i *)p);
-}
-
-static inline void acc_store256(void *p, __m256i x)
-{
-    _mm256_storeu_si256((__m256i *)p, x);
+    return broadcast4(v);
 }
 
 /*
@@ -74,7 +60,7 @@ static inline int32_t acc_start_words(const int8_t *a, uint32_t n, int32_t offse
 {
     __m256i sum = _mm256_setzero_si256();
     for (uint32_t k = 0; k < n; k += 32)
-        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), acc_load256(a + k)));
+        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), load256(a + k)));
     __m128i x = _mm_add_epi16(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
     x = _mm_add_epi16(x, _mm_unpackhi_epi64(x, x));
     x = _mm_add_epi16(x, _mm_shuffle_epi32(x, 1));

@@ -46,20 +46,18 @@ static inline __attribute__((always_inline)) void block(const uint8_t *dense, ui
 #pragma GCC unroll 6
     for (int t = 0; t < n; t++) s0[t] = s1[t] = _mm256_set1_epi32(start[t]);
     for (uint32_t q = 0; q < quads; q++, dense += 64) {
-        const __m256i w0 = acc_load256(dense), w1 = acc_load256(dense + 32);
+        const __m256i w0 = load256(dense), w1 = load256(dense + 32);
 #pragma GCC unroll 6
         for (int t = 0; t < n; t++) {
-            int32_t four;
-            memcpy(&four, a + (size_t)t * group + 4 * q, 4);
-            const __m256i v = _mm256_set1_epi32(four);
+            const __m256i v = broadcast4(a + (size_t)t * group + 4 * q);
             s0[t] = acc_add_bytes(s0[t], w0, v);
             s1[t] = acc_add_bytes(s1[t], w1, v);
         }
     }
 #pragma GCC unroll 6
     for (int t = 0; t < n; t++, isum += ldi) {
-        acc_store256(isum, _mm256_add_epi32(acc_load256(isum), _mm256_madd_epi16(s0[t], m0)));
-        acc_store256(isum + 8, _mm256_add_epi32(acc_load256(isum + 8), _mm256_madd_epi16(s1[t], m1)));
+        store256(isum, _mm256_add_epi32(load256(isum), _mm256_madd_epi16(s0[t], m0)));
+        store256(isum + 8, _mm256_add_epi32(load256(isum + 8), _mm256_madd_epi16(s1[t], m1)));
     }
 }
 
@@ -104,11 +102,11 @@ static const uint8_t *expand_w2(const uint8_t *src, uint32_t quads, uint8_t *den
     const size_t rows16 = (size_t)quads * 64;
     for (uint32_t q = 0; q < quads; q++, src += ACC_W2_QUAD_BYTES, dense += 64)
         for (uint32_t i = 0; i < 64; i += 32) {
-            const __m256i x = acc_load256(src + i);
-            acc_store256(dense + i, _mm256_and_si256(_mm256_slli_epi16(x, 1), mask));
-            acc_store256(dense + rows16 + i, _mm256_and_si256(_mm256_srli_epi16(x, 1), mask));
-            acc_store256(dense + 2 * rows16 + i, _mm256_and_si256(_mm256_srli_epi16(x, 3), mask));
-            acc_store256(dense + 3 * rows16 + i, _mm256_and_si256(_mm256_srli_epi16(x, 5), mask));
+            const __m256i x = load256(src + i);
+            store256(dense + i, _mm256_and_si256(_mm256_slli_epi16(x, 1), mask));
+            store256(dense + rows16 + i, _mm256_and_si256(_mm256_srli_epi16(x, 1), mask));
+            store256(dense + 2 * rows16 + i, _mm256_and_si256(_mm256_srli_epi16(x, 3), mask));
+            store256(dense + 3 * rows16 + i, _mm256_and_si256(_mm256_srli_epi16(x, 5), mask));
         }
     return src;
 }
@@ -118,10 +116,10 @@ static const uint8_t *expand_w4(const uint8_t *src, uint32_t quads, uint8_t *den
     const __m256i mask = _mm256_set1_epi8(15);
     for (uint32_t q = 0; q < quads; q++, src += ACC_W4_QUAD_BYTES, dense += 64)
         for (uint32_t i = 0; i < 4; i++) {
-            const __m256i x = acc_load256(src + 32 * i);
+            const __m256i x = load256(src + 32 * i);
             uint8_t *to = dense + (size_t)(i / 2) * quads * 64 + i % 2 * 32;
-            acc_store256(to, _mm256_and_si256(x, mask));
-            acc_store256(to + (size_t)2 * quads * 64, _mm256_and_si256(_mm256_srli_epi16(x, 4), mask));
+            store256(to, _mm256_and_si256(x, mask));
+            store256(to + (size_t)2 * quads * 64, _mm256_and_si256(_mm256_srli_epi16(x, 4), mask));
         }
     return src;
 }
@@ -134,8 +132,8 @@ static inline void expand_rows16(__m256i nibbles, const __m256i table[4], __m256
     for (int k = 0; k < 4; k++) w[k] = _mm256_maddubs_epi16(ones, _mm256_shuffle_epi8(table[k], nibbles));
     const __m256i w01 = _mm256_add_epi16(_mm256_add_epi16(w[0], offset), _mm256_slli_epi16(w[1], 8));
     const __m256i w23 = _mm256_add_epi16(_mm256_add_epi16(w[2], offset), _mm256_slli_epi16(w[3], 8));
-    acc_store256(dense, _mm256_unpacklo_epi16(w01, w23));
-    acc_store256(dense + 32, _mm256_unpackhi_epi16(w01, w23));
+    store256(dense, _mm256_unpacklo_epi16(w01, w23));
+    store256(dense + 32, _mm256_unpackhi_epi16(w01, w23));
 }
 
 typedef struct pick_tables {
@@ -156,7 +154,7 @@ static void expand_w2s(const uint8_t *src, uint32_t quads, const pick_tables *p,
 {
     const __m256i mask = _mm256_set1_epi8(15);
     for (uint32_t q = 0; q < quads; q++, src += 32, dense += 64) {
-        const __m256i x = acc_load256(src);
+        const __m256i x = load256(src);
         _mm_prefetch((const char *)src + 4096, _MM_HINT_T0);
         expand_rows16(_mm256_and_si256(x, mask), p->table, p->offset, dense);
         expand_rows16(_mm256_and_si256(_mm256_srli_epi16(x, 4), mask), p->table, p->offset, dense + (size_t)quads * 64);

@@ -30,7 +30,7 @@ static inline __attribute__((always_inline)) void block(const uint8_t *p, uint32
     for (int t = 0; t < n; t++, isum += ldi) {
         /* rows 0, 1, 4, 5 | 2, 3, 6, 7 */
         const __m256i rows = _mm256_permute4x64_epi64(_mm256_hadd_epi32(s0[t], s1[t]), _MM_SHUFFLE(3, 1, 2, 0));
-        acc_store256(isum, _mm256_add_epi32(acc_load256(isum), rows));
+        store256(isum, _mm256_add_epi32(load256(isum), rows));
     }
 }
 

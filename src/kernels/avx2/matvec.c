@@ -44,7 +44,7 @@ static inline const uint8_t *w2s_rows32(const uint8_t *p, const uint8_t *table, 
 #pragma GCC unroll 4
         for (uint32_t q = 0; q < quads; q++, p += 32, table += 16) {
             if (q % 2 == 0) _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T0);
-            const __m256i x = acc_load256(p), t = _mm256_broadcastsi128_si256(*(const __m128i *)(const void *)table);
+            const __m256i x = load256(p), t = _mm256_broadcastsi128_si256(*(const __m128i *)(const void *)table);
             const __m256i n0 = _mm256_and_si256(x, mask), n1 = _mm256_and_si256(_mm256_srli_epi16(x, 4), mask);
             const __m256i v0 = _mm256_shuffle_epi8(values, n0), v1 = _mm256_shuffle_epi8(values, n1);
             s0 = _mm256_add_epi16(s0, _mm256_maddubs_epi16(_mm256_shuffle_epi8(t, n0), v0));
@@ -58,10 +58,10 @@ static inline const uint8_t *w2s_rows32(const uint8_t *p, const uint8_t *table, 
         add_scaled(s1, p + 16, &y2, &y3);
         p += 32;
     }
-    acc_store256(isum, y0);
-    acc_store256(isum + 8, y1);
-    acc_store256(isum + 16, y2);
-    acc_store256(isum + 24, y3);
+    store256(isum, y0);
+    store256(isum + 8, y1);
+    store256(isum + 16, y2);
+    store256(isum + 24, y3);
     return p;
 }
 
@@ -96,14 +96,12 @@ static inline void w4_fold(const uint8_t *p, const char *ahead, const int8_t *a,
     __m256i t[8];
     for (int i = 0; i < 8; i++) t[i] = _mm256_setzero_si256();
     for (uint32_t q = 0; q < 8; q++, p += ACC_W4_QUAD_BYTES, ahead += ACC_W4_QUAD_BYTES) {
-        int32_t four;
-        memcpy(&four, a + 4 * q, 4);
-        const __m256i v = _mm256_set1_epi32(four);
+        const __m256i v = broadcast4(a + 4 * q);
         _mm_prefetch(ahead, _MM_HINT_T0);
         _mm_prefetch(ahead + 64, _MM_HINT_T0);
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
-            const __m256i x = acc_load256(p + 32 * i);
+            const __m256i x = load256(p + 32 * i);
             const __m256i lo = _mm256_and_si256(x, mask), hi = _mm256_and_si256(_mm256_srli_epi16(x, 4), mask);
             t[i] = _mm256_add_epi16(t[i], _mm256_maddubs_epi16(lo, v));
             t[4 + i] = _mm256_add_epi16(t[4 + i], _mm256_maddubs_epi16(hi, v));
@@ -129,7 +127,7 @@ void acc_avx2_w4_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uin
                 w4_fold(p, ahead, a + k, s);
             for (int i = 0; i < 8; i++) {
                 const __m256i m = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8 * i)));
-                acc_store256(y + 8 * i, _mm256_add_epi32(acc_load256(y + 8 * i), _mm256_mullo_epi32(s[i], m)));
+                store256(y + 8 * i, _mm256_add_epi32(load256(y + 8 * i), _mm256_mullo_epi32(s[i], m)));
             }
         }
     }
@@ -149,20 +147,18 @@ void acc_avx2_w8_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uin
             const uint8_t *p = acc_weight_tile(w, bytes, cg, rb);
             const char *ahead = (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, 1);
             __m256i s[8];
-            for (int i = 0; i < 8; i++) s[i] = acc_load256(y + 8 * i);
+            for (int i = 0; i < 8; i++) s[i] = load256(y + 8 * i);
             for (uint32_t k = 0; k < w->group; k += 4, p += ACC_W8_QUAD_BYTES, ahead += ACC_W8_QUAD_BYTES) {
-                int32_t four;
-                memcpy(&four, a + k, 4);
-                const __m256i v = _mm256_set1_epi32(four);
+                const __m256i v = broadcast4(a + k);
 #pragma GCC unroll 8
                 for (int i = 0; i < 8; i++) {
                     if (i % 2 == 0) _mm_prefetch(ahead + 32 * i, _MM_HINT_T0);
-                    const __m256i x = acc_load256(p + 32 * i);
+                    const __m256i x = load256(p + 32 * i);
                     const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(v, x));
                     s[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(pairs, ones));
                 }
             }
-            for (int i = 0; i < 8; i++) acc_store256(y + 8 * i, s[i]);
+            for (int i = 0; i < 8; i++) store256(y + 8 * i, s[i]);
         }
     }
 }

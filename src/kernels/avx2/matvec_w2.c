@@ -17,13 +17,11 @@ static inline void fold(const uint8_t *p, const char *ahead, const int8_t *a, __
     __m256i t[8];
     for (int i = 0; i < 8; i++) t[i] = _mm256_setzero_si256();
     for (uint32_t q = 0; q < 8; q++, p += ACC_W2_QUAD_BYTES, ahead += ACC_W2_QUAD_BYTES) {
-        int32_t four;
-        memcpy(&four, a + 4 * q, 4);
-        const __m256i v = _mm256_set1_epi32(four);
+        const __m256i v = broadcast4(a + 4 * q);
         _mm_prefetch(ahead, _MM_HINT_T0);
 #pragma GCC unroll 2
         for (int i = 0; i < 2; i++) {
-            const __m256i x = acc_load256(p + 32 * i), y = _mm256_srli_epi16(x, 4);
+            const __m256i x = load256(p + 32 * i), y = _mm256_srli_epi16(x, 4);
             t[i] = acc_add_bytes(t[i], _mm256_and_si256(x, low), v);
             t[2 + i] = acc_add_bytes(t[2 + i], _mm256_and_si256(x, high), v);
             t[4 + i] = acc_add_bytes(t[4 + i], _mm256_and_si256(y, low), v);
@@ -51,8 +49,7 @@ void acc_avx2_w2_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uin
                 fold(p, ahead, a + k, s);
             for (int i = 0; i < 8; i++) {
                 const __m256i sum = _mm256_add_epi16(_mm256_add_epi16(s[i], s[i]), offset);
-                acc_store256(y + 8 * i,
-                             _mm256_add_epi32(acc_load256(y + 8 * i), _mm256_madd_epi16(sum, acc_twice(p + 8 * i))));
+                store256(y + 8 * i, _mm256_add_epi32(load256(y + 8 * i), _mm256_madd_epi16(sum, acc_twice(p + 8 * i))));
             }
         }
     }

@@ -9,14 +9,6 @@
 #include "kernels/avx512/simd.h"
 #include "kernels/inline.h"
 
-/* Four bytes to every lane. */
-ACC_INLINE __m512i broadcast4(const void *p)
-{
-    int32_t x;
-    memcpy(&x, p, sizeof x);
-    return _mm512_set1_epi32(x);
-}
-
 /* The first n lanes; all for n >= 16. */
 ACC_INLINE __mmask16 first_lanes(uint32_t n)
 {

@@ -41,7 +41,7 @@ static inline __attribute__((always_inline)) void block(const uint8_t *dense, ui
         const __m512i w2 = acc_load512(dense + 128), w3 = acc_load512(dense + 192);
 #pragma GCC unroll 6
         for (int t = 0; t < n; t++) {
-            const __m512i v = acc_four(a + (size_t)t * group + 4 * q);
+            const __m512i v = broadcast4(a + (size_t)t * group + 4 * q);
             s[t][0] = acc_dot(s[t][0], w0, v);
             s[t][1] = acc_dot(s[t][1], w1, v);
             s[t][2] = acc_dot(s[t][2], w2, v);

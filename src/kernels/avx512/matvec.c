@@ -1,11 +1,27 @@
 /* Dense decode: one line of 64 bytes is 16 rows x 4 columns, which is one operand of the byte dot product. */
 #include "kernels/avx512/linear.h"
+#include "kernels/inline.h"
 
 #define AHEAD_BYTES 16384
 
 static inline void prefetch(const char *ahead, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
+}
+
+/* Adds one tile's sums to y[64]; ahead: what the walk reaches soon, to be prefetched. */
+typedef void tile_sums(const uint8_t *p, const char *ahead, const int8_t *a, uint32_t group, int32_t *y);
+
+/* Column group by column group, down all row blocks. */
+ACC_INLINE void walk(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1, tile_sums *tile)
+{
+    const size_t bytes = acc_weight_tile_bytes(w);
+    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes);
+    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
+    for (uint32_t cg = 0; cg < w->col_groups; cg++)
+        for (uint32_t rb = rb0; rb < rb1; rb++)
+            tile(acc_weight_tile(w, bytes, cg, rb), (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead),
+                 a + (size_t)cg * w->group, w->group, isum + (size_t)(rb - rb0) * ACC_TILE_ROWS);
 }
 
 /* ---- W2: the fields of a byte are masked where they stand, so that sums come out times 1, 4, 16 and 64 ---- */
@@ -19,7 +35,7 @@ static void w2_tile(const uint8_t *p, const char *ahead, const int8_t *a, uint32
         prefetch(ahead, 2 * ACC_W2_QUAD_BYTES);
 #pragma GCC unroll 2
         for (int i = 0; i < 2; i++) {
-            const __m512i v = acc_four(a + k + 4 * i), x = acc_load512(p + 64 * i);
+            const __m512i v = broadcast4(a + k + 4 * i), x = acc_load512(p + 64 * i);
             s[4 * i] = acc_dot(s[4 * i], _mm512_and_si512(x, m0), v);
             s[4 * i + 1] = acc_dot(s[4 * i + 1], _mm512_and_si512(x, m1), v);
             s[4 * i + 2] = acc_dot(s[4 * i + 2], _mm512_and_si512(x, m2), v);
@@ -42,13 +58,7 @@ void acc_avx512_w2_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, u
                           void *scratch)
 {
     (void)scratch;
-    const size_t bytes = acc_weight_tile_bytes(w);
-    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes);
-    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
-    for (uint32_t cg = 0; cg < w->col_groups; cg++)
-        for (uint32_t rb = rb0; rb < rb1; rb++)
-            w2_tile(acc_weight_tile(w, bytes, cg, rb), (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead),
-                    a + (size_t)cg * w->group, w->group, isum + (size_t)(rb - rb0) * ACC_TILE_ROWS);
+    walk(w, a, isum, rb0, rb1, w2_tile);
 }
 
 /* ---- W4: code + 8 is the unsigned operand, 8 * sum(a) is taken off per group ---- */
@@ -62,7 +72,7 @@ static void w4_tile(const uint8_t *p, const char *ahead, const int8_t *a, uint32
         prefetch(ahead, 2 * ACC_W4_QUAD_BYTES);
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) { /* quad i / 2, line i % 2 */
-            const __m512i v = acc_four(a + k + i / 2 * 4), x = acc_load512(p + 64 * i);
+            const __m512i v = broadcast4(a + k + i / 2 * 4), x = acc_load512(p + 64 * i);
             const int to = i / 2 * 4 + i % 2;
             s[to] = acc_dot(s[to], _mm512_and_si512(x, mask), v);
             s[to + 2] = acc_dot(s[to + 2], _mm512_and_si512(_mm512_srli_epi16(x, 4), mask), v);
@@ -78,13 +88,7 @@ void acc_avx512_w4_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, u
                           void *scratch)
 {
     (void)scratch;
-    const size_t bytes = acc_weight_tile_bytes(w);
-    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes);
-    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
-    for (uint32_t cg = 0; cg < w->col_groups; cg++)
-        for (uint32_t rb = rb0; rb < rb1; rb++)
-            w4_tile(acc_weight_tile(w, bytes, cg, rb), (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead),
-                    a + (size_t)cg * w->group, w->group, isum + (size_t)(rb - rb0) * ACC_TILE_ROWS);
+    walk(w, a, isum, rb0, rb1, w4_tile);
 }
 
 /* ---- W8: w + 128 is the unsigned operand, 128 * sum(a) is taken off ---- */
@@ -98,7 +102,7 @@ static void w8_tile(const uint8_t *p, const char *ahead, const int8_t *a, uint32
         prefetch(ahead, 2 * ACC_W8_QUAD_BYTES);
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++)
-            s[i] = acc_dot(s[i], _mm512_xor_si512(acc_load512(p + 64 * i), flip), acc_four(a + k + i / 4 * 4));
+            s[i] = acc_dot(s[i], _mm512_xor_si512(acc_load512(p + 64 * i), flip), broadcast4(a + k + i / 4 * 4));
     }
     for (int i = 0; i < 4; i++)
         acc_store512(y + 16 * i, _mm512_add_epi32(acc_load512(y + 16 * i), _mm512_add_epi32(s[i], s[4 + i])));
@@ -108,11 +112,5 @@ void acc_avx512_w8_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, u
                           void *scratch)
 {
     (void)scratch;
-    const size_t bytes = acc_weight_tile_bytes(w);
-    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes);
-    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
-    for (uint32_t cg = 0; cg < w->col_groups; cg++)
-        for (uint32_t rb = rb0; rb < rb1; rb++)
-            w8_tile(acc_weight_tile(w, bytes, cg, rb), (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead),
-                    a + (size_t)cg * w->group, w->group, isum + (size_t)(rb - rb0) * ACC_TILE_ROWS);
+    walk(w, a, isum, rb0, rb1, w8_tile);
 }

@@ -42,11 +42,11 @@ static inline __m512i acc_dot(__m512i acc, __m512i u, __m512i s)
 #endif
 }
 
-/* Four signed bytes in every lane. */
-static inline __m512i acc_four(const int8_t *a)
+/* Four bytes to every lane. */
+static inline __m512i broadcast4(const void *p)
 {
     int32_t x;
-    memcpy(&x, a, 4);
+    memcpy(&x, p, sizeof x);
     return _mm512_set1_epi32(x);
 }
 
