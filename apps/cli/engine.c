@@ -93,6 +93,7 @@ void cli_session_params(const cli_options *o, accllm_session_params *p)
     p->full_attention = o->full_attention;
     p->n_ctx = (uint32_t)o->context;
     p->kv_bits = (uint32_t)o->kv;
+    if (o->kv_near >= 0) p->kv_near = (uint32_t)o->kv_near;
     p->chunk = cli_chunk(o);
     p->force = o->force;
 }

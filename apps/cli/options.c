@@ -15,6 +15,7 @@ void cli_options_init(cli_options *o)
 {
     *o = (cli_options){
         .sinks = -1,
+        .kv_near = -1,
         .n_predict = 256,
         .seed = -1,
         .temperature = 0.7,

@@ -42,7 +42,7 @@ typedef struct cli_options {
     const char *model, *isa, *numerics, *backend;
     int64_t threads;
     bool no_mmap;
-    int64_t sinks, window, context, kv, chunk; /* -1 or 0: by the file */
+    int64_t sinks, window, context, kv, kv_near, chunk; /* -1 or 0: by the file */
     bool full_attention, pin_system, force;
     /* text in and out */
     const char *prompt, *file, *system, *logits, *trace;

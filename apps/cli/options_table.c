@@ -109,6 +109,8 @@ const cli_option cli_option_table[] = {
     {"ctx", 0, INT("N", context, 1, U32), CLI_GENERATE,
      "with --full-attention: tokens that the cache has room for; a full one ends the text (the trained context)"},
     {"kv", 0, NUMBER_CHOICE("BITS", kv, "4|8"), SESSION, "bits of the key/value cache: 4, 8 (by the file)"},
+    {"kv-near", 0, INT("N", kv_near, 0, 256), SESSION & ~CLI_LADDER,
+     "with 4 bits: last tokens that are kept at 8 bits too (64)"},
     {"chunk", 0, INT("N", chunk, 1, U32), SESSION, "prompt tokens computed together (128)"},
     {"force", 0, FLAG(force), SESSION, "allow sinks + window, or --ctx, above the trained context"},
 

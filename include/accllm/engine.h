@@ -63,6 +63,7 @@ typedef struct accllm_session_params {
     bool full_attention; /* no window: n_ctx positions are kept, more is refused (E_LIMIT) */
     uint32_t n_ctx;      /* with full_attention; 0: the trained context */
     uint32_t kv_bits;    /* 4 or 8; 0: the file's default. Float reference: 0 or 32 is a float cache */
+    uint32_t kv_near;    /* with 4 bits: the last tokens that are kept at 8 bits too; UINT32_MAX: 64 */
     uint32_t chunk;      /* prefill chunk in tokens; 0: 128 */
     uint32_t max_logits; /* rows of logits that one call may return; 0: 1 */
     bool force;          /* allow sinks + window above the trained context */
@@ -76,7 +77,8 @@ ACCLLM_API void accllm_session_free(accllm_session **s);
 ACCLLM_API void accllm_session_reset(accllm_session *s);
 /* Takes the session back to where it had read only the first `position` tokens: what follows is as if the others had
  * never been there. E_ARG: a position ahead of the present one, or a session with trace (its hash is of all that
- * happened); E_LIMIT: the window of that position is not kept any more. The session then stays as it was. */
+ * happened); E_LIMIT: the window of that position is not kept any more; with kv_near that is so when more than a chunk
+ * is taken back, except to the beginning. The session then stays as it was. */
 ACCLLM_API accllm_status accllm_session_rewind(accllm_session *s, uint64_t position, accllm_error *err);
 
 /* Advances the session by n tokens (any n; cut into chunks inside; one token is decode). The logits of the last

@@ -64,14 +64,15 @@ static void fill_block(uint64_t key, uint32_t bits, uint64_t at, size_t block, u
         scale_and_zero(key, bits, i, &scale[at + i], zero ? &zero[at + i] : &none);
 }
 
-static void fill_blocks(const acc_kv *kv, bool sinks, uint32_t layer, uint32_t head, uint64_t begin, uint64_t end)
+static void fill_blocks(const acc_kv *kv, acc_kv_part part, uint32_t layer, uint32_t head, uint64_t begin, uint64_t end)
 {
-    const acc_kv_store *s = sinks ? &kv->sink : &kv->ring;
+    if (begin >= end) return;
+    const acc_kv_store *s = acc_kv_store_of(kv, part);
     acc_kv_lane lane = acc_kv_lane_at(kv, s, layer, head);
     size_t block = s->bits == 4 ? acc_kv4_block_bytes(kv->dp) : acc_kv8_block_bytes(kv->dp);
     for (uint64_t b = begin / ACC_KV_BLOCK; b <= (end - 1) / ACC_KV_BLOCK; b++) { /* end may be near 2^64 */
         uint64_t pos = b * ACC_KV_BLOCK;
-        uint64_t at = sinks ? pos : acc_policy_slot(&kv->policy, pos);
+        uint64_t at = acc_kv_slot(kv, part, pos);
         fill_block(block_key(layer, head, false, pos), s->bits, at, block, lane.k, lane.kscale, lane.kzero);
         fill_block(block_key(layer, head, true, pos), s->bits, at, block, lane.v, lane.vscale, lane.vzero);
     }
@@ -82,9 +83,11 @@ void acc_kv_fill(acc_kv *kv, uint64_t depth)
     if (depth == 0) return;
     uint64_t sinks = acc_policy_sinks_end(&kv->policy, depth - 1);
     uint64_t begin = acc_policy_window_begin(&kv->policy, depth - 1);
+    uint64_t near = acc_policy_near_begin(&kv->policy, depth - 1);
     for (uint32_t layer = 0; layer < kv->p.n_layers; layer++)
         for (uint32_t head = 0; head < kv->p.n_kv_heads; head++) {
-            if (sinks) fill_blocks(kv, true, layer, head, 0, sinks);
-            if (begin < depth) fill_blocks(kv, false, layer, head, begin, depth);
+            fill_blocks(kv, ACC_KV_SINKS, layer, head, 0, sinks);
+            fill_blocks(kv, ACC_KV_WINDOW, layer, head, begin, depth);
+            if (kv->policy.near) fill_blocks(kv, ACC_KV_NEAR, layer, head, near, depth);
         }
 }

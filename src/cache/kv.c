@@ -19,6 +19,9 @@ static accllm_status check_params(const acc_kv_params *p, accllm_error *err)
     if (p->page < 16 || p->page > 4096 || (p->page & (p->page - 1)))
         return acc_fail(err, ACCLLM_E_ARG, "KV cache: page of %u positions is not a power of two, 16 to 4096", p->page);
     if (p->bits != 4 && p->bits != 8) return acc_fail(err, ACCLLM_E_ARG, "KV cache: %u bits; 4 and 8 exist", p->bits);
+    if (p->near > ACC_KV_NEAR_MAX)
+        return acc_fail(err, ACCLLM_E_ARG, "KV cache: %u near positions, at most %u are supported", p->near,
+                        ACC_KV_NEAR_MAX);
     if (p->sinks > MAX_SINKS)
         return acc_fail(err, ACCLLM_E_ARG, "KV cache: %u sinks, at most %u are supported", p->sinks, MAX_SINKS);
     if (p->window == 0 || p->window > MAX_POSITIONS || p->chunk == 0 || p->chunk > MAX_POSITIONS)
@@ -54,15 +57,17 @@ static void fill_angles(acc_kv *kv)
 
 static accllm_status take_memory(acc_kv *kv, accllm_error *err)
 {
-    size_t lanes, ring, sinks;
+    size_t lanes, ring, sinks, near;
     if (!acc_mul(kv->p.n_layers, kv->p.n_kv_heads, &lanes) || !acc_mul(lanes, kv->ring.lane_bytes, &ring) ||
-        !acc_mul(lanes, kv->sink.lane_bytes, &sinks) || !acc_add(ring, sinks, &kv->memory_bytes))
+        !acc_mul(lanes, kv->sink.lane_bytes, &sinks) || !acc_mul(lanes, kv->near.lane_bytes, &near) ||
+        !acc_add(ring, sinks, &kv->memory_bytes) || !acc_add(kv->memory_bytes, near, &kv->memory_bytes))
         return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: KV cache");
     kv->memory = acc_pages_alloc(kv->memory_bytes);
     if (!kv->memory)
         return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: KV cache (%.1f MB)", (double)kv->memory_bytes / 1e6);
     kv->ring.base = kv->memory;
     kv->sink.base = kv->memory + ring;
+    kv->near.base = kv->memory + ring + sinks;
 
     kv->angle_stride = (uint32_t)acc_round_up(kv->p.head_dim / 2, 16);
     uint32_t spread = kv->p.sinks > kv->p.page ? kv->p.sinks : kv->p.page;
@@ -81,9 +86,12 @@ accllm_status acc_kv_create(acc_kv **out, const acc_kv_params *p, accllm_error *
     kv->dp = acc_kv_dims(p->head_dim);
     kv->block = acc_hadamard_block(p->head_dim);
     uint64_t pages = acc_policy_pages(p->window, p->chunk, p->page, p->full);
-    kv->policy = (acc_kv_policy){p->sinks, p->window, p->page, (uint32_t)pages};
+    uint32_t near = p->bits == 4 ? p->near : 0;
+    kv->policy = (acc_kv_policy){p->sinks, p->window, p->page, near, (uint32_t)pages};
     plan_lane(&kv->ring, kv->dp, p->bits, pages * p->page);
     plan_lane(&kv->sink, kv->dp, 8, acc_round_up(p->sinks, 16));
+    /* A chunk is stored before its first query reads, and what is near may begin inside a block. */
+    plan_lane(&kv->near, kv->dp, 8, near ? acc_round_up((uint64_t)near + p->chunk + 15, 16) : 0);
     accllm_status s = take_memory(kv, err);
     if (s != ACCLLM_OK) {
         acc_kv_free(&kv);
@@ -115,51 +123,48 @@ void acc_kv_angles(const acc_kv *kv, uint64_t distance, const float **cos, const
     *sin = row + kv->angle_stride;
 }
 
+/* Codes and scale of x into a lane's keys or values; direction: of 4-bit keys, or NULL. */
+static bool put(const acc_kv *kv, acc_kv_part part, uint32_t layer, uint32_t head, uint64_t pos, const float *x,
+                bool key, const float *direction)
+{
+    uint32_t n = kv->p.head_dim;
+    uint8_t u[ACC_MAX_HEAD_DIM];
+    const acc_kv_store *s = acc_kv_store_of(kv, part);
+    acc_kv_lane lane = acc_kv_lane_at(kv, s, layer, head);
+    uint64_t at = acc_kv_slot(kv, part, pos);
+    uint16_t *scale = (key ? lane.kscale : lane.vscale) + at;
+    if (s->bits == 8) {
+        if (!acc_kv8(x, n, (int8_t *)u, scale)) return false;
+        (key ? acc_kv8_write_key : acc_kv8_write_value)(key ? lane.k : lane.v, (uint32_t)at, n, (int8_t *)u);
+        return true;
+    }
+    if (!(key ? acc_kv4_key(x, n, direction, u, scale, &lane.kzero[at]) : acc_kv4(x, n, u, scale, &lane.vzero[at])))
+        return false;
+    (key ? acc_kv4_write_key : acc_kv4_write_value)(key ? lane.k : lane.v, (uint32_t)at, n, u);
+    return true;
+}
+
 bool acc_kv_store_key(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *key, const float *mean,
                       const float *direction)
 {
     uint32_t n = kv->p.head_dim;
     float x[ACC_MAX_HEAD_DIM];
-    uint8_t u[ACC_MAX_HEAD_DIM];
     const float *cos, *sin;
     bool sink = pos < kv->p.sinks;
     acc_kv_angles(kv, sink ? pos : pos % kv->p.page, &cos, &sin);
     memcpy(x, key, n * sizeof *x);
     acc_rope_rotate(x, cos, sin, n);
-    if (sink) {
-        acc_kv_lane lane = acc_kv_lane_at(kv, &kv->sink, layer, head);
-        if (!acc_kv8(x, n, (int8_t *)u, &lane.kscale[pos])) return false;
-        acc_kv8_write_key(lane.k, (uint32_t)pos, n, (int8_t *)u);
-        return true;
-    }
+    if (sink) return put(kv, ACC_KV_SINKS, layer, head, pos, x, true, NULL);
     if (mean)
         for (uint32_t i = 0; i < n; i++) x[i] -= mean[i];
     acc_hadamard(x, n, kv->block);
-    acc_kv_lane lane = acc_kv_lane_at(kv, &kv->ring, layer, head);
-    uint64_t at = acc_policy_slot(&kv->policy, pos);
-    if (kv->p.bits == 4) {
-        if (!acc_kv4_key(x, n, direction, u, &lane.kscale[at], &lane.kzero[at])) return false;
-        acc_kv4_write_key(lane.k, (uint32_t)at, n, u);
-    } else {
-        if (!acc_kv8(x, n, (int8_t *)u, &lane.kscale[at])) return false;
-        acc_kv8_write_key(lane.k, (uint32_t)at, n, (int8_t *)u);
-    }
-    return true;
+    return put(kv, ACC_KV_WINDOW, layer, head, pos, x, true, direction) &&
+           (!kv->policy.near || put(kv, ACC_KV_NEAR, layer, head, pos, x, true, NULL));
 }
 
 bool acc_kv_store_value(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *value)
 {
-    uint32_t n = kv->p.head_dim;
-    uint8_t u[ACC_MAX_HEAD_DIM];
-    bool sink = pos < kv->p.sinks;
-    acc_kv_lane lane = acc_kv_lane_at(kv, sink ? &kv->sink : &kv->ring, layer, head);
-    uint64_t at = sink ? pos : acc_policy_slot(&kv->policy, pos);
-    if (!sink && kv->p.bits == 4) {
-        if (!acc_kv4(value, n, u, &lane.vscale[at], &lane.vzero[at])) return false;
-        acc_kv4_write_value(lane.v, (uint32_t)at, n, u);
-    } else {
-        if (!acc_kv8(value, n, (int8_t *)u, &lane.vscale[at])) return false;
-        acc_kv8_write_value(lane.v, (uint32_t)at, n, (int8_t *)u);
-    }
-    return true;
+    if (pos < kv->p.sinks) return put(kv, ACC_KV_SINKS, layer, head, pos, value, false, NULL);
+    return put(kv, ACC_KV_WINDOW, layer, head, pos, value, false, NULL) &&
+           (!kv->policy.near || put(kv, ACC_KV_NEAR, layer, head, pos, value, false, NULL));
 }

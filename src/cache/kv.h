@@ -1,6 +1,7 @@
 /*
- * The KV cache of one session (design section 4): S sinks at 8 bits in arrays of their own, and a ring of pages at 4 or
- * 8 bits. A page's place in the ring never holds two pages in use; no stored key is ever rotated or quantised again.
+ * The KV cache of one session (design section 4): S sinks at 8 bits in arrays of their own, a ring of pages at 4 or 8
+ * bits, and with 4 bits a short ring that holds the last N positions at 8 bits as well, for the queries that are near
+ * them. A page's place in the ring never holds two pages in use; no stored key is ever rotated or quantised again.
  * Positions are uint64 and absolute. Threads may store and read different KV heads at the same time.
  */
 #ifndef ACC_CACHE_KV_H
@@ -10,14 +11,17 @@
 
 typedef struct acc_kv_params {
     uint32_t n_layers, n_kv_heads, head_dim;
-    uint32_t page;              /* P: a power of two, 16..4096 */
-    uint32_t sinks;             /* S */
-    uint32_t window;            /* W, the current token included; with full: the number of positions kept */
-    uint32_t chunk;             /* the most tokens that are stored before the first of them is read */
-    uint32_t bits;              /* 4 or 8, of the ring */
-    bool full;                  /* nothing is ever dropped; positions end at window */
+    uint32_t page;   /* P: a power of two, 16..4096 */
+    uint32_t sinks;  /* S */
+    uint32_t window; /* W, the current token included; with full: the number of positions kept */
+    uint32_t chunk;  /* the most tokens that are stored before the first of them is read */
+    uint32_t bits;   /* 4 or 8, of the ring */
+    uint32_t near;   /* N: the last positions that a query sees at 8 bits, 0..ACC_KV_NEAR_MAX; with 8: none */
+    bool full;       /* nothing is ever dropped; positions end at window */
     const uint64_t *rope_steps; /* [head_dim / 2], docs/numerics.md "RoPE"; read at creation only */
 } acc_kv_params;
+
+#define ACC_KV_NEAR_MAX 256u /* a segment of 8-bit values */
 
 typedef struct acc_kv acc_kv;
 
@@ -35,11 +39,14 @@ bool acc_kv_store_value(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos,
 /* The rotation by a distance of 0 .. max(S, P) + W - 1: cos and sin [head_dim / 2], 64-byte aligned. */
 void acc_kv_angles(const acc_kv *kv, uint64_t distance, const float **cos, const float **sin);
 
-/* One segment of attention: the positions lo <= j < hi, all sinks or all of the window, between two multiples of the
- * segment length (docs/numerics.md "Attention of one query and head"). */
+/* The parts of what a query sees, in the order of attention. */
+typedef enum acc_kv_part { ACC_KV_SINKS, ACC_KV_WINDOW, ACC_KV_NEAR } acc_kv_part;
+
+/* One segment of attention: the positions lo <= j < hi of one part, between two multiples of the segment length
+ * (docs/numerics.md "Attention of one query and head"). */
 typedef struct acc_kv_cut {
     uint64_t lo, hi;
-    bool sinks;
+    acc_kv_part part;
 } acc_kv_cut;
 
 /* Segments of the query at t, in order; at most acc_kv_max_cuts(). */
@@ -61,7 +68,7 @@ void acc_kv_pseudo(uint32_t layer, uint32_t head, bool value, uint64_t pos, uint
                    uint16_t *scale, uint8_t *zero);
 
 /* Whether everything that a query at `position` or later sees of the positions before it is still there, when positions
- * up to `stored` (not included) have been stored. */
+ * up to `stored` (not included) have been stored: with N > 0 hardly more than a chunk can be taken back. */
 bool acc_kv_keeps(const acc_kv *kv, uint64_t stored, uint64_t position);
 
 /* Bytes of codes, scales and zeros that a query at t reads, over all layers and KV heads. */

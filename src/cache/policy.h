@@ -10,6 +10,7 @@
 
 typedef struct acc_kv_policy {
     uint32_t sinks, window, page;
+    uint32_t near;    /* the last positions of the window that are seen at 8 bits */
     uint32_t n_pages; /* places in the ring */
 } acc_kv_policy;
 
@@ -31,6 +32,13 @@ static inline uint64_t acc_policy_window_begin(const acc_kv_policy *p, uint64_t 
 {
     uint64_t begin = t >= p->window ? t - p->window + 1 : 0;
     return begin > p->sinks ? begin : p->sinks;
+}
+
+/* The positions from here to t are seen at 8 bits. */
+static inline uint64_t acc_policy_near_begin(const acc_kv_policy *p, uint64_t t)
+{
+    uint64_t begin = t >= p->near ? t - p->near + 1 : 0, window = acc_policy_window_begin(p, t);
+    return begin > window ? begin : window;
 }
 
 /* Where a window position lies in the ring. */

@@ -7,11 +7,11 @@ static uint32_t segment_length(uint32_t bits)
     return bits == 4 ? ACC_SEGMENT_KV4 : ACC_SEGMENT_KV8;
 }
 
-static uint32_t add_cuts(acc_kv_cut *cuts, uint32_t n, uint64_t begin, uint64_t end, uint32_t length, bool sinks)
+static uint32_t add_cuts(acc_kv_cut *cuts, uint32_t n, uint64_t begin, uint64_t end, uint32_t length, acc_kv_part part)
 {
     for (uint64_t lo = begin; lo < end;) { /* positions reach 2^64 - 1: compare lengths, not sums */
         uint64_t room = length - lo % length, hi = end - lo > room ? lo + room : end;
-        cuts[n++] = (acc_kv_cut){lo, hi, sinks};
+        cuts[n++] = (acc_kv_cut){lo, hi, part};
         lo = hi;
     }
     return n;
@@ -19,24 +19,31 @@ static uint32_t add_cuts(acc_kv_cut *cuts, uint32_t n, uint64_t begin, uint64_t 
 
 uint32_t acc_kv_cuts(const acc_kv *kv, uint64_t t, acc_kv_cut *cuts)
 {
-    uint32_t n = add_cuts(cuts, 0, 0, acc_policy_sinks_end(&kv->policy, t), ACC_SEGMENT_KV8, true);
-    return add_cuts(cuts, n, acc_policy_window_begin(&kv->policy, t), t + 1, segment_length(kv->p.bits), false);
+    const acc_kv_policy *p = &kv->policy;
+    uint64_t begin = acc_policy_window_begin(p, t), near = acc_policy_near_begin(p, t), end = t + 1;
+    uint32_t n = add_cuts(cuts, 0, 0, acc_policy_sinks_end(p, t), ACC_SEGMENT_KV8, ACC_KV_SINKS);
+    n = add_cuts(cuts, n, begin, p->near ? near : end, segment_length(kv->p.bits), ACC_KV_WINDOW);
+    if (p->near && near < end) cuts[n++] = (acc_kv_cut){near, end, ACC_KV_NEAR}; /* never longer than a segment */
+    return n;
 }
 
 uint32_t acc_kv_max_cuts(const acc_kv *kv)
 {
-    return kv->p.sinks / ACC_SEGMENT_KV8 + 1 + kv->p.window / segment_length(kv->p.bits) + 2;
+    return kv->p.sinks / ACC_SEGMENT_KV8 + 1 + kv->p.window / segment_length(kv->p.bits) + 3;
 }
 
 uint32_t acc_kv_max_pieces(const acc_kv *kv)
 {
     uint32_t length = segment_length(kv->p.bits);
-    return kv->p.page < length ? length / kv->p.page : 1;
+    uint32_t window = kv->p.page < length ? length / kv->p.page : 1;
+    uint32_t near =
+        kv->policy.near / kv->p.page + 3; /* begins in one page, ends in another; the ring's end cuts once */
+    return window > near ? window : near;
 }
 
 uint32_t acc_kv_cut_bits(const acc_kv *kv, const acc_kv_cut *cut)
 {
-    return cut->sinks ? 8 : kv->p.bits;
+    return acc_kv_store_of(kv, cut->part)->bits;
 }
 
 /* n positions from `at` (a multiple of 16) of a lane on. */
@@ -59,12 +66,12 @@ static acc_attn_piece piece_at(const acc_kv *kv, const acc_kv_store *s, const ac
 uint32_t acc_kv_pieces(const acc_kv *kv, const acc_kv_cut *cut, uint64_t t, uint32_t layer, uint32_t head,
                        acc_attn_piece *pieces, uint64_t *distance, uint32_t *first, uint32_t *end)
 {
-    const acc_kv_store *s = cut->sinks ? &kv->sink : &kv->ring;
+    const acc_kv_store *s = acc_kv_store_of(kv, cut->part);
     acc_kv_lane lane = acc_kv_lane_at(kv, s, layer, head);
     uint64_t start = cut->lo & ~(uint64_t)15; /* strips of 16 are aligned to the absolute position */
     *first = (uint32_t)(cut->lo - start);
     *end = (uint32_t)(cut->hi - start);
-    if (cut->sinks) {
+    if (cut->part == ACC_KV_SINKS) {
         distance[0] = acc_policy_sink_distance(&kv->policy, t);
         pieces[0] = piece_at(kv, s, &lane, start, (uint32_t)acc_round_up(*end, 16), 0);
         return 1;
@@ -72,10 +79,11 @@ uint32_t acc_kv_pieces(const acc_kv *kv, const acc_kv_cut *cut, uint64_t t, uint
     uint32_t n = 0;
     uint64_t at = start;
     for (uint64_t left = acc_round_up(cut->hi - start, 16), len; left > 0; left -= len, at += len, n++) {
-        uint64_t offset = at % kv->p.page;
+        uint64_t offset = at % kv->p.page, slot = acc_kv_slot(kv, cut->part, at);
         len = left < kv->p.page - offset ? left : kv->p.page - offset;
+        if (len > s->positions - slot) len = s->positions - slot;
         distance[n] = t - (at - offset);
-        pieces[n] = piece_at(kv, s, &lane, acc_policy_slot(&kv->policy, at), (uint32_t)len, n);
+        pieces[n] = piece_at(kv, s, &lane, slot, (uint32_t)len, n);
     }
     return n;
 }
@@ -84,14 +92,15 @@ bool acc_kv_keeps(const acc_kv *kv, uint64_t stored, uint64_t position)
 {
     uint64_t begin = acc_policy_window_begin(&kv->policy, position); /* of the window; sinks are kept for ever */
     if (begin >= position || stored == 0) return true;
-    return (stored - 1) / kv->p.page - begin / kv->p.page < kv->policy.n_pages;
+    uint64_t near = acc_policy_near_begin(&kv->policy, position) & ~(uint64_t)15;
+    return (stored - 1) / kv->p.page - begin / kv->p.page < kv->policy.n_pages &&
+           (!kv->policy.near || near >= position || stored - near <= kv->near.positions);
 }
 
 uint64_t acc_kv_bytes_read(const acc_kv *kv, uint64_t t)
 {
     uint64_t sinks = acc_policy_sinks_end(&kv->policy, t), begin = acc_policy_window_begin(&kv->policy, t);
-    uint64_t window = t >= begin ? t + 1 - begin : 0;
-    uint64_t per_sink = 2 * (uint64_t)kv->dp + 4;
-    uint64_t per_window = kv->p.bits == 4 ? kv->dp + 6 : 2 * (uint64_t)kv->dp + 4;
-    return (sinks * per_sink + window * per_window) * kv->p.n_layers * kv->p.n_kv_heads;
+    uint64_t window = t >= begin ? t + 1 - begin : 0, near = window < kv->policy.near ? window : kv->policy.near;
+    uint64_t wide = 2 * (uint64_t)kv->dp + 4, narrow = kv->p.bits == 4 ? kv->dp + 6 : wide;
+    return ((sinks + near) * wide + (window - near) * narrow) * kv->p.n_layers * kv->p.n_kv_heads;
 }

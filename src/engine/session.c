@@ -5,11 +5,15 @@
 #include "core/memory.h"
 #include "engine/internal.h"
 
+/* Measured (docs/numerics.md, "What it costs"): most of what 4 bits cost is paid at the nearest tokens. */
+#define KV_NEAR 64
+
 void accllm_session_params_init(accllm_session_params *p)
 {
     memset(p, 0, sizeof *p);
     p->struct_size = sizeof *p;
     p->sinks = UINT32_MAX;
+    p->kv_near = UINT32_MAX;
 }
 
 static accllm_status resolve(accllm_session_params *p, const accllm_model_info *info, accllm_error *err)
@@ -18,6 +22,7 @@ static accllm_status resolve(accllm_session_params *p, const accllm_model_info *
     if (p->window == 0) p->window = info->default_window;
     if (p->n_ctx == 0) p->n_ctx = info->n_ctx_train;
     if (p->kv_bits == 0) p->kv_bits = info->default_kv_bits;
+    if (p->kv_near == UINT32_MAX) p->kv_near = KV_NEAR;
     if (p->chunk == 0) p->chunk = 128;
     if (p->max_logits == 0) p->max_logits = 1;
     if (p->full_attention) p->window = p->n_ctx;

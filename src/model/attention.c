@@ -9,8 +9,8 @@ static bool make_queries(acc_quant_session *s, acc_worker *wk, const acc_kv_cut 
 {
     uint32_t hd = s->m->hp.head_dim;
     const float *mean = s->m->layers[s->layer].k_mean, *mu = NULL, *cos, *sin;
-    if (mean && !cut->sinks) mu = mean + (size_t)kv_head * hd;
-    uint32_t block = cut->sinks ? 1 : s->block;
+    if (mean && cut->part != ACC_KV_SINKS) mu = mean + (size_t)kv_head * hd;
+    uint32_t block = cut->part == ACC_KV_SINKS ? 1 : s->block;
     bool ok = true;
     for (uint32_t p = 0; p < n_pieces; p++) {
         acc_kv_angles(s->kv, wk->distance[p], &cos, &sin);

@@ -231,6 +231,7 @@ accllm_status acc_quant_session_create(void **self, const acc_session_ops **ops,
                         .window = s->full ? p->n_ctx : p->window,
                         .chunk = p->chunk,
                         .bits = p->kv_bits,
+                        .near = p->kv_near,
                         .full = s->full,
                         .rope_steps = m->hp.rope_steps};
     accllm_status status;

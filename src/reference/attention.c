@@ -30,7 +30,12 @@ bool acc_ref_kv_put(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_s
             float *to_k = head_row(sink ? kv->sink_k : kv->ring_k, rows, h, row, hd);
             float *to_v = head_row(sink ? kv->sink_v : kv->ring_v, rows, h, row, hd);
             if (kv->bits) {
-                ok &= acc_ref_code(kv, hp, span, i, h, k + from, v + from, to_k, to_v);
+                ok &= acc_ref_code(kv, hp, span, kv->bits, i, h, k + from, v + from, to_k, to_v);
+                if (sink || !kv->near) continue;
+                const uint32_t near = (uint32_t)(pos % kv->near_rows);
+                to_k = head_row(kv->near_k, kv->near_rows, h, near, hd);
+                to_v = head_row(kv->near_v, kv->near_rows, h, near, hd);
+                ok &= acc_ref_code(kv, hp, span, 8, i, h, k + from, v + from, to_k, to_v);
                 continue;
             }
             acc_ref_rotate(k + from, span->cos + angle, span->sin + angle, hd, to_k);
@@ -75,10 +80,10 @@ typedef struct attend_job {
 /* The work of one KV head and one block of queries. Rows are (query head of the group, query). */
 typedef struct tile {
     uint32_t head, i0, n, group;
-    uint32_t n_sinks, n_window; /* columns: sinks first */
-    uint64_t lo;                /* position of the first window column */
-    size_t stride;              /* of s */
-    float *q, *q_sinks, *o, *s; /* [group * n][...] */
+    uint32_t n_sinks, n_window, n_near; /* columns, in this order; the last two overlap where queries differ */
+    uint64_t lo, near_lo;               /* position of the first window column and of the first near one */
+    size_t stride;                      /* of s */
+    float *q, *q_sinks, *o, *s;         /* [group * n][...] */
 } tile;
 
 static void plan_tile(const attend_job *j, uint32_t worker, uint32_t item, tile *t)
@@ -92,8 +97,11 @@ static void plan_tile(const attend_job *j, uint32_t worker, uint32_t item, tile 
     t->n_sinks = last + 1 < kv->sinks ? (uint32_t)(last + 1) : kv->sinks;
     t->lo = first >= kv->window ? first - kv->window + 1 : 0;
     if (t->lo < kv->sinks) t->lo = kv->sinks;
-    t->n_window = last >= t->lo ? (uint32_t)(last - t->lo + 1) : 0;
-    t->stride = score_stride((uint64_t)t->n_sinks + t->n_window);
+    t->near_lo = first >= kv->near ? first - kv->near + 1 : 0;
+    if (t->near_lo < t->lo) t->near_lo = t->lo;
+    t->n_near = kv->near && last >= t->near_lo ? (uint32_t)(last - t->near_lo + 1) : 0;
+    t->n_window = last >= t->lo + kv->near ? (uint32_t)(last - kv->near - t->lo + 1) : 0;
+    t->stride = score_stride((uint64_t)t->n_sinks + t->n_window + t->n_near);
     size_t vectors = (size_t)t->group * t->n * j->hp->head_dim;
     t->q = j->scratch[worker];
     t->q_sinks = t->q + vectors;
@@ -114,48 +122,79 @@ static void rotate_queries(const attend_job *j, const tile *t)
         }
 }
 
-/* The columns' keys or values in up to three pieces that lie together in memory. */
+#define PIECES 5
+
+/* The columns' keys or values in pieces that lie together in memory. */
 typedef struct piece {
     const float *data;
     uint32_t column, n;
     bool sinks;
 } piece;
 
-static uint32_t pieces_of(const attend_job *j, const tile *t, bool values, piece out[3])
+/* n columns from position lo on, in a ring of rows. */
+static uint32_t ring_pieces(float *ring, uint32_t rows, uint32_t head, uint32_t head_dim, uint64_t lo, uint32_t column,
+                            uint32_t n, piece *out)
+{
+    if (n == 0) return 0;
+    uint32_t row = (uint32_t)(lo % rows), here = n < rows - row ? n : rows - row;
+    out[0] = (piece){head_row(ring, rows, head, row, head_dim), column, here, false};
+    if (here == n) return 1;
+    out[1] = (piece){head_row(ring, rows, head, 0, head_dim), column + here, n - here, false};
+    return 2;
+}
+
+static uint32_t pieces_of(const attend_job *j, const tile *t, bool values, piece out[PIECES])
 {
     const acc_ref_kv *kv = j->kv;
     uint32_t n = 0, hd = j->hp->head_dim;
     if (t->n_sinks)
         out[n++] =
             (piece){head_row(values ? kv->sink_v : kv->sink_k, kv->sink_rows, t->head, 0, hd), 0, t->n_sinks, true};
-    if (t->n_window == 0) return n;
-    float *ring = values ? kv->ring_v : kv->ring_k;
-    uint32_t row = (uint32_t)(t->lo % kv->ring_rows), fit = kv->ring_rows - row;
-    uint32_t here = t->n_window < fit ? t->n_window : fit;
-    out[n++] = (piece){head_row(ring, kv->ring_rows, t->head, row, hd), t->n_sinks, here, false};
-    if (here < t->n_window)
-        out[n++] = (piece){head_row(ring, kv->ring_rows, t->head, 0, hd), t->n_sinks + here, t->n_window - here, false};
-    return n;
+    n += ring_pieces(values ? kv->ring_v : kv->ring_k, kv->ring_rows, t->head, hd, t->lo, t->n_sinks, t->n_window,
+                     out + n);
+    return n + ring_pieces(values ? kv->near_v : kv->near_k, kv->near_rows, t->head, hd, t->near_lo,
+                           t->n_sinks + t->n_window, t->n_near, out + n);
+}
+
+/* Columns a to b of n take part: the others get weight 0. */
+typedef struct visible {
+    float *s;
+    uint32_t a, b, n;
+} visible;
+
+/* The parts of one row of scores, for the query at pos. */
+static void see(const acc_ref_kv *kv, const tile *t, uint64_t pos, float *s, visible out[3])
+{
+    uint64_t lo = pos >= kv->window ? pos - kv->window + 1 : 0, near = pos >= kv->near ? pos - kv->near + 1 : 0;
+    uint32_t sinks = pos + 1 < t->n_sinks ? (uint32_t)(pos + 1) : t->n_sinks;
+    out[0] = (visible){s, 0, sinks, t->n_sinks};
+    if (lo < t->lo) lo = t->lo;
+    if (near < lo) near = lo;
+    uint64_t end = kv->near ? near : pos + 1;
+    out[1] = (visible){s + t->n_sinks, (uint32_t)(lo - t->lo), end > t->lo ? (uint32_t)(end - t->lo) : 0, t->n_window};
+    out[2] = (visible){s + t->n_sinks + t->n_window, 0, 0, t->n_near};
+    if (t->n_near && pos >= near) {
+        out[2].a = (uint32_t)(near - t->near_lo);
+        out[2].b = (uint32_t)(pos - t->near_lo + 1);
+    }
 }
 
 /* exp(score - max) in the columns that take part, 0 in the others; the sum's inverse scales the row of o. */
 static void softmax_rows(const attend_job *j, const tile *t, float *inverse)
 {
-    const acc_ref_kv *kv = j->kv;
     for (uint32_t r = 0; r < t->group * t->n; r++) {
-        float *s = t->s + (size_t)r * t->stride, *w = s + t->n_sinks;
-        uint64_t pos = j->span->first + t->i0 + r % t->n;
-        uint32_t sinks = pos + 1 < t->n_sinks ? (uint32_t)(pos + 1) : t->n_sinks;
-        uint64_t lo = pos >= kv->window ? pos - kv->window + 1 : 0;
-        uint32_t a = lo > t->lo ? (uint32_t)(lo - t->lo) : 0, b = pos >= t->lo ? (uint32_t)(pos - t->lo + 1) : 0;
-        float max = acc_ref_max(s, sinks, -INFINITY);
-        if (b > a) max = acc_ref_max(w + a, b - a, max);
-        float sum = acc_ref_exp_row(s, sinks, max);
-        if (b > a) sum += acc_ref_exp_row(w + a, b - a, max);
-        memset(s + sinks, 0, (t->n_sinks - sinks) * sizeof *s);
-        if (b <= a) a = b = 0;
-        memset(w, 0, a * sizeof *s);
-        memset(w + b, 0, (t->n_window - b) * sizeof *s);
+        visible v[3];
+        float max = -INFINITY, sum = 0;
+        see(j->kv, t, j->span->first + t->i0 + r % t->n, t->s + (size_t)r * t->stride, v);
+        for (int i = 0; i < 3; i++) {
+            if (v[i].b <= v[i].a) v[i].a = v[i].b = 0;
+            if (v[i].b > v[i].a) max = acc_ref_max(v[i].s + v[i].a, v[i].b - v[i].a, max);
+        }
+        for (int i = 0; i < 3; i++) {
+            if (v[i].b > v[i].a) sum += acc_ref_exp_row(v[i].s + v[i].a, v[i].b - v[i].a, max);
+            memset(v[i].s, 0, v[i].a * sizeof *v[i].s);
+            memset(v[i].s + v[i].b, 0, (v[i].n - v[i].b) * sizeof *v[i].s);
+        }
         inverse[r] = 1.0f / sum;
     }
 }
@@ -163,7 +202,7 @@ static void softmax_rows(const attend_job *j, const tile *t, float *inverse)
 static void attend_tile(const attend_job *j, const tile *t)
 {
     uint32_t hd = j->hp->head_dim, rows = t->group * t->n;
-    piece p[3];
+    piece p[PIECES];
     rotate_queries(j, t);
     uint32_t n = pieces_of(j, t, false, p);
     for (uint32_t i = 0; i < n; i++)

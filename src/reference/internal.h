@@ -36,13 +36,14 @@ void acc_ref_rotate(const float *x, const float *cos, const float *sin, uint32_t
 
 /* One layer's keys (rotated) and values. A position j below sinks stands in row j of the sinks' arrays, every other
  * one in row j % ring_rows of the ring. Each array is [n_kv_heads][rows][head_dim]. Over a whole sequence both are the
- * same arrays. */
+ * same arrays. With simulated 4-bit codes the last `near` positions stand in a ring of their own, at 8 bits. */
 typedef struct acc_ref_kv {
-    float *sink_k, *sink_v, *ring_k, *ring_v;
-    uint32_t sink_rows, ring_rows;
+    float *sink_k, *sink_v, *ring_k, *ring_v, *near_k, *near_v;
+    uint32_t sink_rows, ring_rows, near_rows;
     uint32_t sinks;
     uint64_t window;          /* the query's own position included */
     uint32_t bits;            /* 4 or 8: simulated codes; 0: floats */
+    uint32_t near;            /* with 4 bits: the last positions of the window that a query sees at 8 bits */
     uint32_t page;            /* positions per page of simulated codes */
     const float *k_mean;      /* [n_kv_heads][head_dim] of this layer, NULL: zero */
     const float *q_direction; /* the same, of transformed queries */
@@ -61,6 +62,7 @@ typedef struct acc_ref_span {
 /* Rotates and stores the chunk's keys and values, [n][n_kv_heads * head_dim]. False: a value that has no code. */
 bool acc_ref_kv_put(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, const float *k,
                     const float *v);
+#define ACC_REF_NEAR_MAX 256u
 #define ACC_REF_BLOCK 64u /* most queries per block */
 /* Queries per block for chunks of n tokens that see at most max_keys keys, and the floats of scratch per worker;
  * false: overflow. */
@@ -124,10 +126,10 @@ bool acc_ref_block(accllm_runtime *rt, const acc_hparams *hp, const acc_ref_laye
 
 /* ---- simulate.c ---- */
 
-/* One head's key and value of token i of the span as the cache would give them back, the key rotated by its position.
- * False: a value that has no code. */
-bool acc_ref_code(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, uint32_t i, uint32_t head,
-                  const float *k, const float *v, float *k_out, float *v_out);
+/* One head's key and value of token i of the span as the cache would give them back, the key rotated by its position;
+ * bits: of a position that is not a sink. False: a value that has no code. */
+bool acc_ref_code(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, uint32_t bits, uint32_t i,
+                  uint32_t head, const float *k, const float *v, float *k_out, float *v_out);
 /* The page size, key means and directions of queries of a packed file; 256 and none for others. */
 accllm_status acc_ref_load_page(acc_ref_model *m, const acc_source *src, accllm_error *err) ACC_MUST_CHECK;
 

@@ -8,7 +8,7 @@
 typedef struct ref_session {
     acc_ref_model *m;
     acc_ref_kv kv;  /* sinks, window and rows; the pointers are set per layer */
-    float *cache;   /* [n_layers][2][sink_rows + ring_rows][n_kv_heads * head_dim] */
+    float *cache;   /* [n_layers][2][sink_rows + ring_rows + near_rows][n_kv_heads * head_dim] */
     size_t part;    /* floats of one layer's keys */
     uint64_t limit; /* positions that fit with full attention, else no limit */
     uint32_t chunk;
@@ -29,6 +29,10 @@ static accllm_status shape(ref_session *s, const accllm_session_params *p, accll
     s->kv.page = s->m->page;
     if (s->kv.bits != 0 && s->kv.bits != 4 && s->kv.bits != 8)
         return acc_fail(err, ACCLLM_E_UNSUPPORTED, "the float reference has no %u-bit cache", p->kv_bits);
+    s->kv.near = s->kv.bits == 4 ? p->kv_near : 0;
+    s->kv.near_rows = s->kv.near ? s->kv.near + s->chunk : 0;
+    if (s->kv.near > ACC_REF_NEAR_MAX)
+        return acc_fail(err, ACCLLM_E_ARG, "%u near positions: at most %u", s->kv.near, ACC_REF_NEAR_MAX);
     if (p->full_attention) {
         rows = s->limit = p->n_ctx ? p->n_ctx : trained;
         s->kv.window = UINT64_MAX / 2;
@@ -68,13 +72,14 @@ static accllm_status allocate(ref_session *s, accllm_error *err)
 {
     const acc_hparams *hp = &s->m->hp;
     size_t width = (size_t)hp->n_kv_heads * hp->head_dim, floats;
-    if (!acc_mul((size_t)s->kv.sink_rows + s->kv.ring_rows, width, &s->part) ||
+    if (!acc_mul((size_t)s->kv.sink_rows + s->kv.ring_rows + s->kv.near_rows, width, &s->part) ||
         !acc_mul(s->part, (size_t)2 * hp->n_layers, &floats))
         return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: KV cache");
     ACC_TRY(acc_alloc((void **)&s->cache, floats, sizeof *s->cache, "KV cache", err));
     ACC_TRY(acc_alloc((void **)&s->x, (size_t)s->chunk * hp->n_embd, sizeof *s->x, "residual", err));
-    uint64_t keys = (uint64_t)s->kv.sink_rows + s->kv.ring_rows;
+    uint64_t keys = (uint64_t)s->kv.sink_rows + s->kv.ring_rows + s->kv.near_rows;
     uint64_t seen = s->limit == UINT64_MAX ? s->kv.sinks + s->kv.window + ACC_REF_BLOCK : s->limit;
+    if (s->kv.near) seen += ACC_REF_BLOCK; /* what is near to some queries of a block only stands there twice */
     ACC_TRY(acc_ref_work_init(&s->work, hp, s->chunk, seen < keys ? seen : keys, false, err));
     ACC_TRY(acc_ref_work_reserve(s->work, acc_pool_size(s->m->rt->pool), err));
     s->bytes = sizeof *s + (floats + (size_t)s->chunk * hp->n_embd) * sizeof(float) + s->work->bytes;
@@ -94,6 +99,9 @@ static bool session_rewind(void *self, uint64_t position)
     uint64_t begin = position >= s->kv.window ? position - s->kv.window + 1 : 0;
     if (begin < s->kv.sinks) begin = s->kv.sinks;
     if (begin < position && s->position - begin > s->kv.ring_rows) return false;
+    uint64_t near = position >= s->kv.near ? position - s->kv.near + 1 : 0;
+    if (near < begin) near = begin;
+    if (s->kv.near && near < position && s->position - near > s->kv.near_rows) return false;
     s->position = position;
     return true;
 }
@@ -101,14 +109,16 @@ static bool session_rewind(void *self, uint64_t position)
 static acc_ref_kv layer_kv(const ref_session *s, uint32_t layer)
 {
     acc_ref_kv kv = s->kv;
-    size_t sinks = (size_t)kv.sink_rows * s->m->hp.n_kv_heads * s->m->hp.head_dim;
-    const size_t at = (size_t)layer * s->m->hp.n_kv_heads * s->m->hp.head_dim;
+    const size_t width = (size_t)s->m->hp.n_kv_heads * s->m->hp.head_dim, at = layer * width;
+    const size_t sinks = kv.sink_rows * width, ring = kv.ring_rows * width;
     if (s->m->k_mean) kv.k_mean = s->m->k_mean + at;
     if (s->m->q_direction) kv.q_direction = s->m->q_direction + at;
     kv.sink_k = s->cache + 2 * layer * s->part;
     kv.ring_k = kv.sink_k + sinks;
     kv.sink_v = kv.sink_k + s->part;
     kv.ring_v = kv.sink_v + sinks;
+    kv.near_k = kv.ring_k + ring;
+    kv.near_v = kv.ring_v + ring;
     return kv;
 }
 

@@ -31,8 +31,8 @@ static bool through_kv4(float *x, uint32_t n, bool key, const float *direction)
 }
 
 /* The key at its offset in its page, coded, then turned on by the page's start: the sum is its position. */
-static bool code_key(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, uint32_t i, uint32_t head,
-                     const float *k, float *out)
+static bool code_key(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, uint32_t bits, uint32_t i,
+                     uint32_t head, const float *k, float *out)
 {
     uint32_t hd = hp->head_dim, block = acc_hadamard_block(hd);
     const float *mean = kv->k_mean ? kv->k_mean + (size_t)head * hd : NULL;
@@ -45,20 +45,20 @@ static bool code_key(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_
     for (uint32_t d = 0; mean && d < hd; d++) out[d] -= mean[d];
     acc_hadamard(out, hd, block);
     const float *direction = kv->q_direction ? kv->q_direction + (size_t)head * hd : NULL;
-    bool ok = kv->bits == 4 ? through_kv4(out, hd, true, direction) : through_kv8(out, hd);
+    bool ok = bits == 4 ? through_kv4(out, hd, true, direction) : through_kv8(out, hd);
     acc_hadamard(out, hd, block);
     for (uint32_t d = 0; d < hd; d++) out[d] = out[d] / (float)block + (mean ? mean[d] : 0.0f);
     acc_ref_rotate(out, span->base_cos + at, span->base_sin + at, hd, out);
     return ok;
 }
 
-bool acc_ref_code(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, uint32_t i, uint32_t head,
-                  const float *k, const float *v, float *k_out, float *v_out)
+bool acc_ref_code(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, uint32_t bits, uint32_t i,
+                  uint32_t head, const float *k, const float *v, float *k_out, float *v_out)
 {
     memcpy(v_out, v, hp->head_dim * sizeof *v);
     bool sink = span->first + i < kv->sinks;
-    bool ok = sink || kv->bits == 8 ? through_kv8(v_out, hp->head_dim) : through_kv4(v_out, hp->head_dim, false, NULL);
-    return ok && code_key(kv, hp, span, i, head, k, k_out);
+    bool ok = sink || bits == 8 ? through_kv8(v_out, hp->head_dim) : through_kv4(v_out, hp->head_dim, false, NULL);
+    return ok && code_key(kv, hp, span, bits, i, head, k, k_out);
 }
 
 /* A vector of every KV head and layer; *all stays NULL where the file has none. */

@@ -40,7 +40,7 @@ typedef struct expected {
     uint16_t kscale, vscale;
 } expected;
 
-static expected definition(const acc_kv_params *p, uint64_t pos, const float *mean)
+static expected definition(const acc_kv_params *p, uint64_t pos, bool near, const float *mean)
 {
     expected e = {0};
     float x[HD], cos[HD / 2], sin[HD / 2];
@@ -52,7 +52,7 @@ static expected definition(const acc_kv_params *p, uint64_t pos, const float *me
         for (uint32_t i = 0; i < HD; i++) x[i] -= mean[i];
         acc_hadamard(x, HD, HD);
     }
-    bool wide = sink || p->bits == 8;
+    bool wide = sink || near || p->bits == 8;
     if (wide)
         assert_true(acc_kv8(x, HD, (int8_t *)e.k, &e.kscale));
     else
@@ -98,7 +98,11 @@ static void check_query(const acc_kv *kv, const acc_kv_params *p, uint64_t t, co
     for (uint32_t c = 0; c < n_cuts; c++) {
         uint32_t first, end, n = acc_kv_pieces(kv, &cuts[c], t, 1, 1, pieces, distance, &first, &end), base = 0;
         uint32_t length = acc_kv_cut_bits(kv, &cuts[c]) == 4 ? 4096 : 512;
-        assert_true(n <= acc_kv_max_pieces(kv) && cuts[c].lo / length == (cuts[c].hi - 1) / length);
+        assert_true(n <= acc_kv_max_pieces(kv));
+        if (cuts[c].part == ACC_KV_NEAR)
+            assert_true(cuts[c].hi - cuts[c].lo <= p->near);
+        else
+            assert_true(cuts[c].lo / length == (cuts[c].hi - 1) / length);
         uint64_t start = cuts[c].lo - first;
         assert_int_equal(start % 16, 0);
         for (uint32_t i = 0; i < n; base += pieces[i++].n) {
@@ -113,7 +117,9 @@ static void check_query(const acc_kv *kv, const acc_kv_params *p, uint64_t t, co
                 uint64_t last = (uint64_t)p->sinks + p->window - 1;
                 uint64_t d = pos >= p->sinks ? t - pos / p->page * p->page : t < last ? t : last;
                 assert_true(distance[i] == d);
-                expected e = definition(p, pos, mean);
+                bool near = pos >= p->sinks && p->bits == 4 && t - pos < p->near;
+                assert_true((cuts[c].part == ACC_KV_NEAR) == near);
+                expected e = definition(p, pos, near, mean);
                 check_position(&pieces[i], j, &e);
             }
         }
@@ -122,7 +128,8 @@ static void check_query(const acc_kv *kv, const acc_kv_params *p, uint64_t t, co
     assert_true(next == t + 1);
 }
 
-static void stream(uint32_t sinks, uint32_t window, uint32_t page, uint32_t chunk, uint32_t bits, uint64_t length)
+static void stream(uint32_t sinks, uint32_t window, uint32_t page, uint32_t chunk, uint32_t bits, uint32_t near,
+                   uint64_t length)
 {
     acc_kv_params p = {.n_layers = 2,
                        .n_kv_heads = 2,
@@ -132,6 +139,7 @@ static void stream(uint32_t sinks, uint32_t window, uint32_t page, uint32_t chun
                        .window = window,
                        .chunk = chunk,
                        .bits = bits,
+                       .near = near,
                        .rope_steps = steps};
     acc_kv *kv;
     float mean[HD];
@@ -152,13 +160,14 @@ static void a_query_sees_sinks_and_window(void **state)
     static const uint32_t sinks[] = {0, 1, 5, 300}, windows[] = {1, 15, 16, 17, 100};
     for (uint32_t s = 0; s < 4; s++)
         for (uint32_t w = 0; w < 5; w++) {
-            stream(sinks[s], windows[w], 16, 1, 4, 130);
-            stream(sinks[s], windows[w], 64, 37, 4, 500);
-            stream(sinks[s], windows[w], 256, 128, 8, 700);
+            stream(sinks[s], windows[w], 16, 1, 4, 7 * w, 130);
+            stream(sinks[s], windows[w], 64, 37, 4, 16 * s, 500);
+            stream(sinks[s], windows[w], 256, 128, 8, 64, 700);
         }
-    stream(700, 100, 256, 64, 4, 1500);
-    stream(3, 600, 4096, 128, 4, 5000);
-    stream(3, 600, 4096, 128, 8, 5000);
+    stream(700, 100, 256, 64, 4, 256, 1500);
+    stream(3, 600, 4096, 128, 4, 0, 5000);
+    stream(3, 600, 4096, 128, 8, 0, 5000);
+    stream(3, 600, 16, 128, 4, 256, 5000);
 }
 
 static void deep_positions_lose_nothing(void **state)
@@ -173,6 +182,7 @@ static void deep_positions_lose_nothing(void **state)
                            .window = 150,
                            .chunk = 33,
                            .bits = bits,
+                           .near = 40,
                            .rope_steps = steps};
         acc_kv *kv;
         float mean[HD] = {0};
@@ -201,6 +211,7 @@ static void fill_depends_on_the_position_alone(void **state)
                            .window = 100,
                            .chunk = chunk,
                            .bits = 4,
+                           .near = 30,
                            .rope_steps = steps};
         acc_kv *kv;
         acc_kv_cut cuts[8];
@@ -225,7 +236,7 @@ static void fill_depends_on_the_position_alone(void **state)
                 }
         }
         assert_int_equal(seen, p.sinks + p.window);
-        assert_int_equal(acc_kv_bytes_read(kv, depth - 1), 2 * 2 * (5 * (2 * 32 + 4) + 100 * (32 + 6)));
+        assert_int_equal(acc_kv_bytes_read(kv, depth - 1), 2 * 2 * ((5 + 30) * (2 * 32 + 4) + 70 * (32 + 6)));
         acc_kv_free(&kv);
     }
 }
@@ -241,6 +252,7 @@ static void full_attention_keeps_everything(void **state)
                        .window = 250,
                        .chunk = 50,
                        .bits = 4,
+                       .near = 20,
                        .full = true,
                        .rope_steps = steps};
     acc_kv *kv;
@@ -248,6 +260,9 @@ static void full_attention_keeps_everything(void **state)
     assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
     store(kv, 0, 250, mean);
     check_query(kv, &p, 249, mean);
+    acc_kv_free(&kv);
+    assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
+    store(kv, 0, 150, mean);
     check_query(kv, &p, 100, mean);
     acc_kv_free(&kv);
 }
@@ -277,6 +292,8 @@ static void what_cannot_be_stored_is_refused(void **state)
     bad = p, bad.page = 48;
     assert_int_equal(acc_kv_create(&kv, &bad, NULL), ACCLLM_E_ARG);
     bad = p, bad.bits = 5;
+    assert_int_equal(acc_kv_create(&kv, &bad, NULL), ACCLLM_E_ARG);
+    bad = p, bad.near = 257;
     assert_int_equal(acc_kv_create(&kv, &bad, NULL), ACCLLM_E_ARG);
     bad = p, bad.window = 0;
     assert_int_equal(acc_kv_create(&kv, &bad, NULL), ACCLLM_E_ARG);

@@ -24,12 +24,13 @@ typedef struct matrix {
 typedef struct layer {
     matrix q, k, v, o, gate, up, down;
     entry *entries; /* [kv head][index of the position] */
+    entry *near;    /* the same at 8 bits, for the queries that are near */
     uint64_t hash;
 } layer;
 
 struct oracle {
     const acc_packed *p;
-    uint32_t sinks, window, bits;
+    uint32_t sinks, window, bits, near;
     uint64_t pos, depth; /* depth: where tokens begin */
     uint64_t base;       /* the first window position that is kept */
     uint64_t n_entries;
@@ -42,6 +43,7 @@ struct oracle {
 /* A position as seen by one query head, on its way through steps 1 to 5. */
 typedef struct seen {
     uint64_t pos;
+    bool near;
     const entry *e;
     float s, w;
 } seen;
@@ -99,6 +101,7 @@ void oracle_free(oracle *o)
         matrix *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
         for (int k = 0; k < 7; k++) drop(all[k]);
         free(l->entries);
+        free(l->near);
     }
     drop(&o->output);
     free(o->layers);
@@ -111,11 +114,11 @@ static bool wide(const oracle *o, uint64_t pos)
     return pos < o->sinks || o->bits == 8;
 }
 
-static entry *slot(const oracle *o, uint32_t index, uint32_t kv_head, uint64_t pos)
+static entry *slot(const oracle *o, uint32_t index, uint32_t kv_head, uint64_t pos, bool near)
 {
     uint64_t i = pos < o->sinks ? pos : o->sinks + (pos - o->base);
     fail_unless(i < o->n_entries);
-    return &o->layers[index].entries[kv_head * o->n_entries + i];
+    return &(near ? o->layers[index].near : o->layers[index].entries)[kv_head * o->n_entries + i];
 }
 
 /* key: a transformed one; direction may be NULL. */
@@ -143,7 +146,7 @@ static void rotate(const oracle *o, uint64_t distance, float *x)
 
 static void store(oracle *o, uint32_t index, uint32_t kv_head, const float *key, const float *value)
 {
-    entry *e = slot(o, index, kv_head, o->pos);
+    entry *e = slot(o, index, kv_head, o->pos, false), *near = slot(o, index, kv_head, o->pos, true);
     uint32_t hd = o->p->hp.head_dim;
     const float *mean = o->p->layers[index].k_mean;
     float x[256];
@@ -158,18 +161,21 @@ static void store(oracle *o, uint32_t index, uint32_t kv_head, const float *key,
     if (direction) direction += kv_head * hd;
     codes(x, hd, wide(o, o->pos), true, direction, e->k, &e->kscale, &e->kzero);
     codes(value, hd, wide(o, o->pos), false, NULL, e->v, &e->vscale, &e->vzero);
+    codes(x, hd, true, true, NULL, near->k, &near->kscale, &near->kzero);
+    codes(value, hd, true, false, NULL, near->v, &near->vscale, &near->vzero);
 }
 
-static void fill_one(const oracle *o, uint32_t index, uint32_t kv_head, uint64_t pos)
+static void fill_one(const oracle *o, uint32_t index, uint32_t kv_head, uint64_t pos, bool near)
 {
-    entry *e = slot(o, index, kv_head, pos);
+    entry *e = slot(o, index, kv_head, pos, near);
+    bool eight = near || wide(o, pos);
     uint32_t hd = o->p->hp.head_dim;
     for (int value = 0; value < 2; value++) {
         uint8_t u[256], zero;
         uint16_t f16;
-        acc_kv_pseudo(index, kv_head, value, pos, hd, wide(o, pos) ? 8 : 4, u, &f16, &zero);
+        acc_kv_pseudo(index, kv_head, value, pos, hd, eight ? 8 : 4, u, &f16, &zero);
         int32_t *dst = value ? e->v : e->k;
-        for (uint32_t i = 0; i < hd; i++) dst[i] = wide(o, pos) ? (int8_t)u[i] : u[i];
+        for (uint32_t i = 0; i < hd; i++) dst[i] = eight ? (int8_t)u[i] : u[i];
         *(value ? &e->vscale : &e->kscale) = acc_f16_to_f32(f16);
         *(value ? &e->vzero : &e->kzero) = zero;
     }
@@ -180,17 +186,19 @@ static void fill(oracle *o)
 {
     for (uint32_t i = 0; i < o->p->hp.n_layers; i++)
         for (uint32_t h = 0; h < o->p->hp.n_kv_heads; h++) {
-            for (uint64_t pos = 0; pos < o->sinks && pos < o->depth; pos++) fill_one(o, i, h, pos);
-            for (uint64_t pos = o->base; pos < o->depth; pos++) fill_one(o, i, h, pos);
+            for (uint64_t pos = 0; pos < o->sinks && pos < o->depth; pos++) fill_one(o, i, h, pos, false);
+            for (uint64_t pos = o->base; pos < o->depth; pos++)
+                for (int near = 0; near < 2; near++) fill_one(o, i, h, pos, near);
         }
 }
 
-oracle *oracle_create(const acc_packed *m, uint32_t sinks, uint32_t window, uint32_t bits, uint64_t depth,
-                      uint32_t max_tokens)
+oracle *oracle_create(const acc_packed *m, uint32_t sinks, uint32_t window, uint32_t bits, uint32_t near,
+                      uint64_t depth, uint32_t max_tokens)
 {
     oracle *o = get(1, sizeof *o);
     const acc_hparams *hp = &m->hp;
     *o = (oracle){.p = m, .sinks = sinks, .window = window, .bits = bits, .pos = depth, .depth = depth, .base = sinks};
+    o->near = bits == 4 ? near : 0;
     if (depth > window && depth - window > sinks) o->base = depth - window;
     o->n_entries = sinks + (depth > o->base ? depth - o->base : 0) + max_tokens;
     o->logits_hash = ACC_FNV_START;
@@ -207,6 +215,7 @@ oracle *oracle_create(const acc_packed *m, uint32_t sinks, uint32_t window, uint
                                .up = expand(&p->up),
                                .down = expand(&p->down),
                                .entries = get(hp->n_kv_heads * o->n_entries, sizeof(entry)),
+                               .near = get(hp->n_kv_heads * o->n_entries, sizeof(entry)),
                                .hash = ACC_FNV_START};
     }
     fill(o);
@@ -312,16 +321,17 @@ static void attend(oracle *o, uint32_t index, uint32_t head, const float *q, flo
     for (uint64_t j = 0; j < o->sinks && j <= t; j++) z[n++].pos = j;
     for (uint64_t j = begin > o->sinks ? begin : o->sinks; j <= t; j++) z[n++].pos = j;
     for (uint32_t i = 0; i < n; i++) {
-        z[i].e = slot(o, index, kv_head, z[i].pos);
+        z[i].near = z[i].pos >= o->sinks && t - z[i].pos < o->near;
+        z[i].e = slot(o, index, kv_head, z[i].pos, z[i].near);
         if (i == 0 || !same_page(o, z[i - 1].pos, z[i].pos)) y = make_query(o, index, kv_head, q, z[i].pos);
         z[i].s = score(&y, z[i].e, hd);
     }
     float *max = get(n, sizeof *max), *results = get((size_t)n * hd, sizeof *results);
     uint32_t *total = get(n, sizeof *total);
     for (uint32_t i = 0, end; i < n; i = end, parts++) {
-        uint64_t length = wide(o, z[i].pos) ? 512 : 4096;
-        for (end = i;
-             end < n && (z[end].pos < o->sinks) == (z[i].pos < o->sinks) && z[end].pos / length == z[i].pos / length;)
+        uint64_t length = z[i].near ? UINT64_MAX : wide(o, z[i].pos) ? 512 : 4096;
+        for (end = i; end < n && z[end].near == z[i].near && (z[end].pos < o->sinks) == (z[i].pos < o->sinks) &&
+                      z[end].pos / length == z[i].pos / length;)
             end++;
         segment(z + i, end - i, hd, &max[parts], &total[parts], results + (size_t)parts * hd);
     }

@@ -9,9 +9,10 @@
 
 typedef struct oracle oracle;
 
-/* bits: of the window. depth: positions before it hold the codes of acc_kv_fill(). */
-oracle *oracle_create(const acc_packed *m, uint32_t sinks, uint32_t window, uint32_t bits, uint64_t depth,
-                      uint32_t max_tokens);
+/* bits: of the window; near: with 4, the last positions that are seen at 8. depth: positions before it hold the codes
+ * of acc_kv_fill(). */
+oracle *oracle_create(const acc_packed *m, uint32_t sinks, uint32_t window, uint32_t bits, uint32_t near,
+                      uint64_t depth, uint32_t max_tokens);
 /* The next token; logits [n_vocab]. */
 void oracle_step(oracle *o, int32_t id, float *logits);
 uint64_t oracle_hash(const oracle *o);

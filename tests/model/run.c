@@ -27,6 +27,7 @@ uint64_t run_model(const char *path, const run_options *o, const int32_t *ids, u
                                 .sinks = o->sinks,
                                 .window = o->window,
                                 .kv_bits = o->bits,
+                                .kv_near = o->near,
                                 .chunk = o->chunk,
                                 .trace = true};
     if (acc_quant_session_create(&self, &ops, m, rt, &sp, &err) != ACCLLM_OK) fail_msg("%s", err.text);

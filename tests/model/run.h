@@ -7,7 +7,7 @@
 typedef struct run_options {
     const char *isa; /* NULL: auto */
     uint32_t threads, chunk;
-    uint32_t sinks, window, bits;
+    uint32_t sinks, window, bits, near;
     uint64_t depth; /* filled positions before the first token */
     uint32_t first; /* tokens of the first call; the rest one by one. 0: all by chunk */
 } run_options;

@@ -346,6 +346,11 @@ static void going_back_leaves_no_trace(void **state)
     check_rewind(source, &p, 200, 182, false);
     check_rewind(packed, &p, 200, 143, true);
     check_rewind(packed, &p, 200, 142, false);
+    p.window = 100; /* the ring would go back to 163, but 96 positions stay at 8 bits, and 64 of them are seen */
+    check_rewind(packed, &p, 200, 175, true);
+    check_rewind(packed, &p, 200, 174, false);
+    p.kv_near = 0;
+    check_rewind(packed, &p, 200, 163, true);
 }
 
 static void a_trace_cannot_go_back(void **state)

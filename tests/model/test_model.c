@@ -50,7 +50,7 @@ static uint64_t oracle_run(const char *path, const run_options *o, uint32_t n, f
 {
     acc_packed *m;
     assert_int_equal(acc_packed_open(&m, path, true, true, NULL), ACCLLM_OK);
-    oracle *q = oracle_create(m, o->sinks, o->window, o->bits, o->depth, n);
+    oracle *q = oracle_create(m, o->sinks, o->window, o->bits, o->near, o->depth, n);
     for (uint32_t i = 0; i < n; i++) oracle_step(q, ids[i], logits);
     uint64_t hash = oracle_hash(q);
     oracle_free(q);
@@ -85,9 +85,10 @@ static void check_all(const char *path, run_options o, uint32_t n)
             o.first = ways[w].first < n ? ways[w].first : 0;
             uint64_t h = run_model(path, &o, ids, n, got);
             if (h != hash)
-                fail_msg("%s, %u threads, chunk %u, first %u, S %u, W %u, KV%u, depth %llu: hash %016llx, not %016llx",
-                         sets[k], o.threads, o.chunk, o.first, o.sinks, o.window, o.bits, (unsigned long long)o.depth,
-                         (unsigned long long)h, (unsigned long long)hash);
+                fail_msg("%s, %u threads, chunk %u, first %u, S %u, W %u, KV%u, near %u, depth %llu: hash %016llx, not "
+                         "%016llx",
+                         sets[k], o.threads, o.chunk, o.first, o.sinks, o.window, o.bits, o.near,
+                         (unsigned long long)o.depth, (unsigned long long)h, (unsigned long long)hash);
             assert_memory_equal(got, expected, row * sizeof *got);
         }
 }
@@ -101,13 +102,16 @@ static void every_sink_and_window(void **state)
     p.q_direction = true;
     char *path = tiny_model(&t, &p);
     static const struct {
-        uint32_t sinks, window, n;
-    } cases[] = {{0, 1, 40},   {0, 15, 60},  {0, 16, 60},    {1, 17, 80},  {5, 1, 40},
-                 {5, 16, 150}, {5, 150, 60}, {300, 40, 340}, {300, 5, 20}, {700, 17, 730}};
+        uint32_t sinks, window, near, n;
+    } cases[] = {{0, 1, 0, 40},      {0, 15, 1, 60},    {0, 16, 64, 60},  {1, 17, 5, 80},
+                 {5, 1, 1, 40},      {5, 16, 16, 150},  {5, 150, 7, 60},  {5, 150, 64, 160},
+                 {300, 40, 17, 340}, {300, 5, 256, 20}, {700, 17, 0, 730}};
     for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        for (uint32_t bits = 4; bits <= 8; bits += 4)
-            check_all(path, (run_options){.sinks = cases[i].sinks, .window = cases[i].window, .bits = bits},
-                      cases[i].n);
+        for (uint32_t bits = 4; bits <= 8; bits += 4) {
+            const run_options o = {
+                .sinks = cases[i].sinks, .window = cases[i].window, .near = cases[i].near, .bits = bits};
+            check_all(path, o, cases[i].n);
+        }
     drop_model(path);
 }
 
@@ -119,10 +123,10 @@ static void deep_positions(void **state)
     p.k_mean = true;
     p.q_direction = true;
     char *path = tiny_model(&t, &p);
-    check_all(path, (run_options){.sinks = 4, .window = 300, .bits = 4, .depth = 4096 - 20}, 60);
+    check_all(path, (run_options){.sinks = 4, .window = 300, .near = 64, .bits = 4, .depth = 4096 - 20}, 60);
     check_all(path, (run_options){.sinks = 4, .window = 600, .bits = 8, .depth = 4096 - 20}, 40);
-    check_all(path, (run_options){.sinks = 4, .window = 100, .bits = 4, .depth = (1ull << 32) - 20}, 60);
-    check_all(path, (run_options){.sinks = 4, .window = 100, .bits = 4, .depth = UINT64_MAX - 60}, 60);
+    check_all(path, (run_options){.sinks = 4, .window = 100, .near = 256, .bits = 4, .depth = (1ull << 32) - 20}, 60);
+    check_all(path, (run_options){.sinks = 4, .window = 100, .near = 33, .bits = 4, .depth = UINT64_MAX - 60}, 60);
     check_all(path, (run_options){.sinks = 4, .window = 4200, .bits = 4, .depth = 8300}, 10);
     drop_model(path);
 }
@@ -162,7 +166,7 @@ static void every_shape(void **state)
         p.q_direction = i % 3 != 1;
         p.embd_scale = t.tied && i != 4;
         char *path = tiny_model(&t, &p);
-        check_all(path, (run_options){.sinks = 3, .window = 50, .bits = i % 3 ? 4 : 8}, 90);
+        check_all(path, (run_options){.sinks = 3, .window = 50, .near = 8 * i, .bits = i % 3 ? 4 : 8}, 90);
         drop_model(path);
     }
 }
@@ -211,7 +215,7 @@ static void rig_stop(rig *r)
 }
 
 static const accllm_session_params small = {
-    .struct_size = sizeof small, .sinks = 4, .window = 40, .kv_bits = 4, .chunk = 8, .trace = true};
+    .struct_size = sizeof small, .sinks = 4, .window = 40, .kv_bits = 4, .kv_near = 20, .chunk = 8, .trace = true};
 
 static void bad_calls_are_refused(void **state)
 {
@@ -337,7 +341,7 @@ static void zero_keys_and_values(void **state)
     float gain[128] = {0}, logits[300];
     rig_start(&r, small);
     r.m->layers[0].attn_norm = gain;
-    oracle *q = oracle_create(r.m, 4, 40, 4, 0, 64);
+    oracle *q = oracle_create(r.m, 4, 40, 4, 20, 0, 64);
     for (uint32_t i = 0; i < 64; i += 8) {
         assert_int_equal(r.ops->step(r.self, ids + i, 8, 8, r.logits, NULL), ACCLLM_OK);
         for (uint32_t j = 0; j < 8; j++) {

@@ -140,6 +140,40 @@ static void chunks_and_wide_windows_do_not_matter(void **state)
     runtime_free(rt);
 }
 
+/* What is near is seen at 8 bits: all of it equals an 8-bit cache, and chunks do not move its border. */
+static void near_positions_keep_eight_bits(void **state)
+{
+    (void)state;
+    int32_t ids[N];
+    static float four[N * VOCAB], eight[N * VOCAB], one[N * VOCAB], other[N * VOCAB];
+    random_ids(ids, N);
+    accllm_runtime *rt = runtime(2);
+    acc_source *src = tiny_source(12, &rich);
+    acc_ref_model *m;
+    assert_int_equal(acc_ref_model_create(&m, rt, src, NULL), ACCLLM_OK);
+    accllm_session_params p = lambda(4, 11, 7);
+    p.kv_bits = 8;
+    run(m, &p, ids, N, eight);
+    p.kv_bits = 4;
+    run(m, &p, ids, N, four);
+    p.kv_near = 11;
+    run(m, &p, ids, N, other);
+    assert_true(worst_f(eight, other, N * VOCAB) < 1e-5);
+    assert_true(worst_f(eight, four, N * VOCAB) > 1e-3);
+    p.kv_near = 5;
+    p.chunk = 1;
+    run(m, &p, ids, N, one);
+    assert_true(worst_f(one, four, N * VOCAB) > 1e-3 && worst_f(one, eight, N * VOCAB) > 1e-3);
+    for (uint32_t chunk = 2; chunk <= N; chunk = chunk * 2 + 1) {
+        p.chunk = chunk;
+        run(m, &p, ids, N, other);
+        assert_true(worst_f(one, other, N * VOCAB) < 1e-5);
+    }
+    acc_ref_model_free(&m);
+    src->close(src);
+    runtime_free(rt);
+}
+
 typedef struct seen {
     const acc_hparams *hp;
     const acc_ref_layer *l;
@@ -378,13 +412,10 @@ static void exponentials_and_norms(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equals_the_definition),
-        cmocka_unit_test(chunks_and_wide_windows_do_not_matter),
-        cmocka_unit_test(a_layer_over_a_sequence),
-        cmocka_unit_test(angles_far_out_are_right),
-        cmocka_unit_test(attention_does_not_depend_on_the_position),
-        cmocka_unit_test(bad_input_is_refused),
-        cmocka_unit_test(simulated_codes_are_close),
+        cmocka_unit_test(equals_the_definition),          cmocka_unit_test(chunks_and_wide_windows_do_not_matter),
+        cmocka_unit_test(near_positions_keep_eight_bits), cmocka_unit_test(a_layer_over_a_sequence),
+        cmocka_unit_test(angles_far_out_are_right),       cmocka_unit_test(attention_does_not_depend_on_the_position),
+        cmocka_unit_test(bad_input_is_refused),           cmocka_unit_test(simulated_codes_are_close),
         cmocka_unit_test(exponentials_and_norms),
     };
     return cmocka_run_group_tests_name("reference", tests, NULL, NULL);
