@@ -4,7 +4,8 @@
  * step can only lower the loss.
  *
  * Per row, with e = (codes' floats - w) and r = e H: changing columns J by d costs 2 d r_J + d H_JJ d^T, so the best
- * code is the one nearest, under H_JJ, to the present value less r_J H_JJ^-1; afterwards r += d H_J.
+ * code is the one nearest, under H_JJ, to the present value less r_J H_JJ^-1; afterwards r += d H_J. The columns are
+ * walked in blocks: what a block changes outside of itself is one matrix product when it is done.
  */
 #include <math.h>
 #include <string.h>
@@ -27,27 +28,60 @@ typedef struct descent {
     const acc_w2s_book *book;
     const block *blocks; /* [ceil(cols / unit)] */
     float *r;            /* [f->n][rows_pad] */
-    lanes **scratch;     /* per worker: r and values of a strip, [2 n] */
+    lanes **scratch;     /* per worker: r and values of a strip, [2 n], and BLOCK changes */
     uint32_t sweeps;
 } descent;
 
-/* r += d H for the strip, over `count` columns from j (at most 4); the damping sits on the diagonal. */
-static void apply(const descent *t, lanes *r, uint32_t j, uint32_t count, const lanes *d)
+#define BLOCK 64u /* columns; a multiple of 4 */
+
+/* ACC_LANES rows on their way through the columns. */
+typedef struct strip {
+    lanes *r, *v, *d;    /* [cols]: r, present values; d [BLOCK]: what the present block changed */
+    uint32_t begin, end; /* the block's columns */
+    uint32_t r0;
+} strip;
+
+/* r += d H within the block, for `count` columns from j on (at most 4); the damping sits on the diagonal. */
+static void apply(const descent *t, const strip *s, uint32_t j, uint32_t count, const lanes *d)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        const float *h = t->f->h + (size_t)(j + k) * t->f->cols;
+        for (uint32_t i = s->begin; i < s->end; i++)
+            for (int l = 0; l < ACC_LANES; l++) s->r[i][l] += h[i] * d[k][l];
+        for (int l = 0; l < ACC_LANES; l++) {
+            s->r[j + k][l] += t->f->lambda * d[k][l];
+            s->d[j + k - s->begin][l] += d[k][l];
+        }
+    }
+}
+
+static void open_block(strip *s, uint32_t begin, uint32_t cols)
+{
+    s->begin = begin;
+    s->end = cols - begin < BLOCK ? cols : begin + BLOCK;
+    memset(s->d, 0, (s->end - begin) * sizeof *s->d);
+}
+
+/* r += d H outside of the block. */
+static void close_block(const descent *t, const strip *s)
 {
     const uint32_t n = t->f->cols;
-    const float *h[4];
-    for (uint32_t k = 0; k < 4; k++) h[k] = t->f->h + (size_t)(j + (k < count ? k : 0)) * n;
-    if (count < 4) {
-        for (uint32_t k = 0; k < count; k++)
-            for (uint32_t i = 0; i < n; i++)
-                for (int l = 0; l < ACC_LANES; l++) r[i][l] += h[k][i] * d[k][l];
-    } else {
-        for (uint32_t i = 0; i < n; i++)
-            for (int l = 0; l < ACC_LANES; l++)
-                r[i][l] += h[0][i] * d[0][l] + h[1][i] * d[1][l] + h[2][i] * d[2][l] + h[3][i] * d[3][l];
+    const uint32_t from[2] = {0, s->end}, to[2] = {s->begin, n};
+    for (int i = 0; i < 2; i++) {
+        if (from[i] == to[i]) continue;
+        const acc_gemm g = {.m = to[i] - from[i],
+                            .n = ACC_LANES,
+                            .k = s->end - s->begin,
+                            .alpha = 1,
+                            .beta = 1,
+                            .a = t->f->h + (size_t)from[i] * n + s->begin,
+                            .b = s->d[0],
+                            .c = s->r[from[i]],
+                            .lda = n,
+                            .ldb = ACC_LANES,
+                            .ldc = ACC_LANES};
+        acc_gemm_one(&g);
     }
-    for (uint32_t k = 0; k < count; k++)
-        for (int l = 0; l < ACC_LANES; l++) r[j + k][l] += t->f->lambda * d[k][l];
 }
 
 static bool any(const lanes *d, uint32_t count)
@@ -58,9 +92,11 @@ static bool any(const lanes *d, uint32_t count)
     return false;
 }
 
-static void step_w2s(const descent *t, lanes *r, lanes *v, uint32_t quad, uint32_t r0)
+static void step_w2s(const descent *t, const strip *s, uint32_t quad)
 {
     acc_codes *c = t->c;
+    lanes *r = s->r, *v = s->v;
+    const uint32_t r0 = s->r0;
     const block *b = &t->blocks[quad];
     const uint32_t j = quad * 4, count = c->cols - j < 4 ? c->cols - j : 4;
     const float *scale = c->scale + (size_t)(j / c->group) * c->rows_pad + r0;
@@ -79,12 +115,14 @@ static void step_w2s(const descent *t, lanes *r, lanes *v, uint32_t quad, uint32
             v[j + k][l] = now;
         }
     for (uint32_t l = 0; l < ACC_LANES; l++) c->codes[(size_t)(r0 + l) * c->n_units + quad] = (int8_t)code[l];
-    if (any(d, count)) apply(t, r, j, count, d);
+    if (any(d, count)) apply(t, s, j, count, d);
 }
 
-static void step_dense(const descent *t, lanes *r, lanes *v, uint32_t col, uint32_t r0)
+static void step_dense(const descent *t, const strip *s, uint32_t col)
 {
     acc_codes *c = t->c;
+    lanes *r = s->r, *v = s->v;
+    const uint32_t r0 = s->r0;
     const float *scale = c->scale + (size_t)(col / c->group) * c->rows_pad + r0, inv = t->blocks[col].inverse[0][0];
     const acc_grid grid = acc_grid_of(c->format);
     lanes d, q;
@@ -94,13 +132,15 @@ static void step_dense(const descent *t, lanes *r, lanes *v, uint32_t col, uint3
         v[col][l] = scale[l] * q[l];
     }
     for (uint32_t l = 0; l < ACC_LANES; l++) c->codes[(size_t)(r0 + l) * c->n_units + col] = (int8_t)q[l];
-    if (any((const lanes *)&d, 1)) apply(t, r, col, 1, (const lanes *)&d);
+    if (any((const lanes *)&d, 1)) apply(t, s, col, 1, (const lanes *)&d);
 }
 
 /* The scale of one group, on the stored grid: the factor that is best for its codes, q r + t q H q^T = 0. */
-static void step_scale(const descent *t, lanes *r, lanes *v, uint32_t g, uint32_t r0)
+static void step_scale(const descent *t, strip *s, uint32_t g)
 {
     acc_codes *c = t->c;
+    lanes *r = s->r, *v = s->v;
+    const uint32_t r0 = s->r0;
     const uint32_t j0 = g * c->group, end = j0 + c->group < c->cols ? j0 + c->group : c->cols;
     float *scale = c->scale + (size_t)g * c->rows_pad + r0;
     lanes slope = {0}, curve = {0}, factor;
@@ -127,15 +167,17 @@ static void step_scale(const descent *t, lanes *r, lanes *v, uint32_t g, uint32_
         scale[l] = m * rscale;
         factor[l] = change;
     }
-    for (uint32_t j = j0; j < end; j += 4) {
-        const uint32_t count = end - j < 4 ? end - j : 4;
-        lanes d[4];
-        for (uint32_t k = 0; k < count; k++)
+    for (uint32_t begin = j0; begin < end; begin += BLOCK) {
+        open_block(s, begin, end);
+        for (uint32_t j = begin; j < s->end; j++) {
+            lanes d;
             for (int l = 0; l < ACC_LANES; l++) {
-                d[k][l] = factor[l] * v[j + k][l];
-                v[j + k][l] += d[k][l];
+                d[l] = factor[l] * v[j][l];
+                v[j][l] += d[l];
             }
-        if (any((const lanes *)d, count)) apply(t, r, j, count, (const lanes *)d);
+            if (any((const lanes *)&d, 1)) apply(t, s, j, 1, (const lanes *)&d);
+        }
+        close_block(t, s);
     }
 }
 
@@ -152,25 +194,35 @@ static void load_values(const descent *t, lanes *v, uint32_t r0)
         }
 }
 
+static void sweep_block(const descent *t, strip *s, uint32_t begin)
+{
+    const acc_codes *c = t->c;
+    open_block(s, begin, c->cols);
+    for (uint32_t u = begin / c->unit; u * c->unit < s->end; u++) {
+        if (c->format == ACC_FMT_W2S)
+            step_w2s(t, s, u);
+        else
+            step_dense(t, s, u);
+    }
+    close_block(t, s);
+}
+
 static void descent_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     const descent *t = ctx;
     const acc_codes *c = t->c;
-    lanes *r = t->scratch[worker], *v = r + t->f->n;
+    strip s = {.r = t->scratch[worker]};
     uint32_t begin, end;
+    s.v = s.r + t->f->n;
+    s.d = s.v + t->f->n;
     acc_share(c->rows_pad / ACC_LANES, worker, n_workers, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
-        const uint32_t r0 = i * ACC_LANES;
-        for (uint32_t j = 0; j < c->cols; j++) memcpy(r[j], t->r + (size_t)j * c->rows_pad + r0, sizeof r[j]);
-        load_values(t, v, r0);
-        for (uint32_t s = 0; s < t->sweeps; s++) {
-            for (uint32_t u = 0; u * c->unit < c->cols; u++) {
-                if (c->format == ACC_FMT_W2S)
-                    step_w2s(t, r, v, u, r0);
-                else
-                    step_dense(t, r, v, u, r0);
-            }
-            for (uint32_t g = 0; c->mmax && g * c->group < c->cols; g++) step_scale(t, r, v, g, r0);
+        s.r0 = i * ACC_LANES;
+        for (uint32_t j = 0; j < c->cols; j++) memcpy(s.r[j], t->r + (size_t)j * c->rows_pad + s.r0, sizeof s.r[j]);
+        load_values(t, s.v, s.r0);
+        for (uint32_t k = 0; k < t->sweeps; k++) {
+            for (uint32_t j = 0; j < c->cols; j += BLOCK) sweep_block(t, &s, j);
+            for (uint32_t g = 0; c->mmax && g * c->group < c->cols; g++) step_scale(t, &s, g);
         }
     }
 }
@@ -250,8 +302,8 @@ accllm_status acc_solve_descent(acc_pool *pool, acc_codes *c, float *wt, const a
     const uint32_t n_blocks = f->n / f->unit, workers = acc_pool_size(pool);
     ACC_TRY_GOTO(acc_alloc(&blocks, n_blocks, sizeof(block), "blocks of the Hessian", err));
     ACC_TRY_GOTO(acc_alloc(&r, (size_t)f->n * c->rows_pad, sizeof(float), "residuals", err));
-    ACC_TRY_GOTO(acc_alloc(&all, (size_t)workers * 2 * f->n, sizeof(lanes), "residuals of a strip", err));
-    for (uint32_t w = 0; w < workers; w++) scratch[w] = (lanes *)all + (size_t)w * 2 * f->n;
+    ACC_TRY_GOTO(acc_alloc(&all, workers * (2 * (size_t)f->n + BLOCK), sizeof(lanes), "residuals of a strip", err));
+    for (uint32_t w = 0; w < workers; w++) scratch[w] = (lanes *)all + w * (2 * (size_t)f->n + BLOCK);
     descent t = {.c = c, .f = f, .book = &book, .blocks = blocks, .r = r, .scratch = scratch, .sweeps = sweeps};
     if (c->format == ACC_FMT_W2S) acc_w2s_book_init(&book, c->level1, c->level2);
     for (uint32_t u = 0; u < n_blocks; u++) fill_block(&t, (block *)blocks + u, u);
