@@ -8,6 +8,7 @@ const cli_command cli_commands[] = {
      "is said beforehand. An interrupted run leaves finished layers in OUT.gguf.work; --resume goes on from them.",
      "accllm compress SmolLM2-135M-Instruct.Q4_1.gguf small.gguf\n"
      "accllm compress model.gguf small.gguf --weights w8 --method rtn\n"
+     "accllm compress model.gguf small.gguf --target-bpw 3.5\n"
      "accllm compress model.gguf small.gguf --resume"},
     {"run", CLI_RUN, cmd_run, "MODEL (-p TEXT | -f FILE)", "generate text that continues a prompt",
      "The text goes to standard output, everything else to standard error. Ctrl-C ends the text and prints the "

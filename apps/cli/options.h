@@ -54,7 +54,7 @@ typedef struct cli_options {
     /* compress */
     const char *weights, *method, *head, *calib, *recover;
     int64_t group, calib_tokens, page, recover_tokens;
-    double recover_rate;
+    double recover_rate, target_bpw, target_size;
     bool resume;
     /* eval, bench, inspect, export */
     const char *text, *ref, *shape, *type, *bos_at, *details, *w8;

@@ -19,7 +19,9 @@ typedef struct accllm_progress {
 
 typedef struct accllm_compress_params {
     size_t struct_size;
-    const char *weights;     /* "w2s", "w2", "w4" (default), "w8" */
+    const char *weights;     /* "w2s", "w2", "w4" (default), "w8"; NULL with a target */
+    double target_bpw;       /* > 0: mixed formats with at most so many bits per linear weight */
+    uint64_t target_bytes;   /* > 0: mixed formats with a file of at most about that size */
     const char *method;      /* "rtn" or "obs" (default) */
     const char *head;        /* "w8" (default) or "w4": embedding and lm_head */
     uint32_t group;          /* 0: by design section 2; 32, 64, 128 */

@@ -7,10 +7,9 @@
 
 #define SAVE_HIDDEN_SECONDS 60.0
 
-/* The matrices of a layer in file order, and which Hessian each one's input has. */
-static const uint8_t input_of[ACC_LINEARS] = {0, 0, 0, 1, 2, 2, 3};
+const uint8_t acc_input_of[ACC_LINEARS] = {0, 0, 0, 1, 2, 2, 3};
 
-static float **matrix_of(acc_ref_layer *l, int i)
+float **acc_matrix_of(acc_ref_layer *l, int i)
 {
     float **const m[ACC_LINEARS] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
     return m[i];
@@ -23,7 +22,7 @@ typedef struct layer_work {
     acc_collector collector;
     float *copy; /* [seq_len][n_embd] */
     uint8_t *blob[ACC_LINEARS];
-    float *vectors; /* [r->layer.n_vectors] */
+    float *vectors; /* [r->n_vectors] */
     acc_ref_layer l;
     uint32_t layer;
 } layer_work;
@@ -31,6 +30,12 @@ typedef struct layer_work {
 static size_t sequence_floats(const acc_run *r)
 {
     return (size_t)r->cal.seq_len * r->hp->n_embd;
+}
+
+/* Of the whole work, when n layers are done. */
+static double fraction_at(const acc_run *r, uint32_t n)
+{
+    return r->layers_begin + (r->layers_end - r->layers_begin) * n / r->hp->n_layers;
 }
 
 /* One pass of every sequence through the layer. keep: hidden becomes the output, else only the tap sees anything. */
@@ -56,12 +61,12 @@ static accllm_status quantize_matrix(layer_work *w, int i, const acc_factor *f, 
                                      accllm_error *err)
 {
     acc_run *r = w->r;
-    acc_weight shape = r->plan.linear[i];
+    acc_weight shape = r->shapes[w->layer][i];
     char name[64];
     acc_codes c;
     acc_quantize_stats stats;
-    const acc_quantize_params p = {.obs = r->obs, .descent = ACC_DESCENT, .choose_levels = r->weights == ACC_FMT_W2S};
-    float *m = *matrix_of(&w->l, i);
+    const acc_quantize_params p = {.obs = r->obs, .descent = ACC_DESCENT, .choose_levels = shape.format == ACC_FMT_W2S};
+    float *m = *acc_matrix_of(&w->l, i);
     acc_tensor_name(name, sizeof name, (acc_tensor_id)(ACC_T_ATTN_Q + i), w->layer, "weight");
     ACC_TRY(acc_codes_create(&c, &shape, shape.rows, err));
     accllm_status s = acc_quantize(r->rt->pool, &p, &shape, m, f, &c, &stats, name, err);
@@ -77,30 +82,30 @@ static accllm_status quantize_matrix(layer_work *w, int i, const acc_factor *f, 
     return s;
 }
 
-/* The matrices that share one input. */
+/* The matrices that share one input. A factor is one for codes of four columns or for single ones. */
 static accllm_status quantize_group(layer_work *w, int input, double from, double to, accllm_error *err)
 {
     acc_run *r = w->r;
+    const acc_hessian *h = &w->collector.hessian[input];
     acc_factor f = {0};
-    bool have_factor = false;
     accllm_status s = ACCLLM_OK;
     for (int i = 0; s == ACCLLM_OK && i < ACC_LINEARS; i++) {
-        if (input_of[i] != input) continue;
-        const char *base = acc_tensor_base((acc_tensor_id)(ACC_T_ATTN_Q + i));
+        if (acc_input_of[i] != input) continue;
+        const acc_weight *shape = &r->shapes[w->layer][i];
+        const uint32_t unit = shape->format == ACC_FMT_W2S ? 4 : 1;
+        char what[64];
+        acc_tensor_name(what, sizeof what, (acc_tensor_id)(ACC_T_ATTN_Q + i), w->layer, "weight");
         acc_run_progress(r, from + (to - from) * i / ACC_LINEARS, "layer %u/%u: %s", w->layer + 1, r->hp->n_layers,
-                         base);
+                         acc_tensor_base((acc_tensor_id)(ACC_T_ATTN_Q + i)));
         s = acc_check_abort(r->rt, err);
-        if (s == ACCLLM_OK && r->obs && !have_factor) {
-            char what[64];
-            acc_tensor_name(what, sizeof what, (acc_tensor_id)(ACC_T_ATTN_Q + i), w->layer, "weight");
-            s = acc_factor_create(&f, &w->collector.hessian[input], r->weights == ACC_FMT_W2S ? 4 : 1, ACC_DAMPING,
-                                  what, err);
-            have_factor = s == ACCLLM_OK;
+        if (s == ACCLLM_OK && r->obs && f.unit != unit) {
+            acc_factor_free(&f);
+            s = acc_factor_create(&f, h, unit, ACC_DAMPING, what, err);
         }
         if (s == ACCLLM_OK)
-            s = quantize_matrix(w, i, have_factor ? &f : NULL, &r->records[(size_t)w->layer * ACC_LINEARS + i], err);
+            s = quantize_matrix(w, i, r->obs ? &f : NULL, &r->records[(size_t)w->layer * ACC_LINEARS + i], err);
     }
-    if (have_factor) acc_factor_free(&f);
+    acc_factor_free(&f);
     return s;
 }
 
@@ -138,7 +143,7 @@ static void key_means(layer_work *w)
 static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err)
 {
     acc_run *r = w->r;
-    acc_layer_data d = r->layer;
+    acc_layer_data d = acc_run_layer_sizes(r, w->layer);
     memcpy(d.record, r->records + (size_t)w->layer * ACC_LINEARS, sizeof d.record);
     for (int i = 0; i < ACC_LINEARS; i++) d.blob[i] = w->blob[i];
     d.seconds = seconds;
@@ -186,12 +191,12 @@ static accllm_status replay_layer(layer_work *w, const acc_layer_data *d, const 
 {
     acc_run *r = w->r;
     for (int i = 0; i < ACC_LINEARS; i++) {
-        acc_weight shape = r->plan.linear[i];
+        acc_weight shape = r->shapes[w->layer][i];
         shape.level1 = (uint8_t)d->record[i].level1;
         shape.level2 = (uint8_t)d->record[i].level2;
         acc_weight_bind(&shape, d->blob[i]);
         for (uint32_t row = 0; row < shape.rows; row++)
-            acc_weight_dequant_row(&shape, row, *matrix_of(&w->l, i) + (size_t)row * shape.cols);
+            acc_weight_dequant_row(&shape, row, *acc_matrix_of(&w->l, i) + (size_t)row * shape.cols);
     }
     memcpy(w->vectors, d->vectors, d->n_vectors * sizeof *w->vectors);
     move_vectors(w, w->vectors, false);
@@ -202,7 +207,7 @@ static accllm_status replay_layer(layer_work *w, const acc_layer_data *d, const 
 
 static accllm_status resume_layer(layer_work *w, double from, double to, accllm_error *err)
 {
-    acc_layer_data d = w->r->layer;
+    acc_layer_data d = acc_run_layer_sizes(w->r, w->layer);
     ACC_TRY(acc_work_load_layer(&w->r->work, ACC_WORK_SOLVED, w->layer, &d, err));
     accllm_status s = replay_layer(w, &d, "replay", from, to, err);
     acc_layer_data_close(&d);
@@ -213,7 +218,7 @@ static accllm_status resume_layer(layer_work *w, double from, double to, accllm_
 static accllm_status measure_means(layer_work *w, double from, double to, accllm_error *err)
 {
     acc_run *r = w->r;
-    acc_layer_data d = r->layer;
+    acc_layer_data d = acc_run_layer_sizes(r, w->layer);
     ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_TUNED, w->layer, &d, err));
     accllm_status s = replay_layer(w, &d, "key means", from, to, err);
     key_means(w);
@@ -231,10 +236,10 @@ static accllm_status layer_work_alloc(layer_work *w, accllm_error *err)
     ACC_TRY(acc_collector_create(&w->collector, r, err));
     ACC_TRY(acc_alloc(&p, sequence_floats(r), sizeof(float), "states of a sequence", err));
     w->copy = p;
-    ACC_TRY(acc_alloc(&p, r->layer.n_vectors, sizeof(float), "a layer's vectors", err));
+    ACC_TRY(acc_alloc(&p, r->n_vectors, sizeof(float), "a layer's vectors", err));
     w->vectors = p;
     for (int i = 0; i < ACC_LINEARS; i++) {
-        ACC_TRY(acc_alloc(&p, r->layer.bytes[i], 1, "packed weights", err));
+        ACC_TRY(acc_alloc(&p, acc_run_blob_bytes(r, i), 1, "packed weights", err));
         w->blob[i] = p;
     }
     return ACCLLM_OK;
@@ -274,7 +279,7 @@ accllm_status acc_run_layers(acc_run *r, accllm_error *err)
     accllm_status s = first < n ? layer_work_alloc(&w, err) : ACCLLM_OK;
     r->last_save = acc_seconds();
     for (uint32_t i = first; s == ACCLLM_OK && i < n; i++) {
-        double from = r->layers_end * i / n, to = r->layers_end * (i + 1) / n;
+        double from = fraction_at(r, i), to = fraction_at(r, i + 1);
         w.layer = i;
         s = acc_ref_layer_load(&w.l, r->src, i, err);
         if (s == ACCLLM_OK) s = i < r->resumed ? resume_layer(&w, from, to, err) : compress_layer(&w, from, to, err);
@@ -324,12 +329,12 @@ accllm_status acc_run_embed(acc_run *r, accllm_error *err)
     enum { BLOCK = 512 };
     const size_t total = (size_t)r->cal.n_seqs * r->cal.seq_len;
     void *p;
-    ACC_TRY(acc_alloc(&p, total, sizeof(float) * r->hp->n_embd, "states of the calibration tokens", err));
+    ACC_TRY(acc_alloc(&p, total, r->hp->n_embd * sizeof(float), "states of the calibration tokens", err));
     r->hidden = p;
     r->hidden_layers = r->resumed ? acc_work_load_hidden(&r->work, r->hidden, total * r->hp->n_embd) : 0;
     if (r->hidden_layers > r->resumed) r->hidden_layers = 0;
     if (r->resumed == r->hp->n_layers) r->hidden_layers = r->resumed; /* nothing left that needs them */
-    r->fraction_start = r->layers_end * r->hidden_layers / r->hp->n_layers;
+    r->fraction_start = fraction_at(r, r->hidden_layers);
     acc_run_progress(r, r->fraction_start, "calibrate");
     if (r->hidden_layers) return ACCLLM_OK;
     ACC_TRY(acc_alloc(&p, (size_t)BLOCK * r->hp->n_embd, sizeof(float), "embedding rows", err));

@@ -44,6 +44,7 @@ static uint64_t linear_params(const acc_run *r)
 
 typedef struct estimate {
     double hidden, layer, hessians, solver, work_folder, output, seconds;
+    double sense, sense_seconds; /* the sensitivities of mixed formats */
 } estimate;
 
 static double square(double x)
@@ -56,6 +57,7 @@ static estimate estimate_run(const acc_run *r)
     const acc_hparams *hp = r->hp;
     const double tokens = (double)r->cal.n_seqs * r->cal.seq_len, params = (double)linear_params(r);
     const double inputs[4] = {hp->n_embd, (double)hp->n_heads * hp->head_dim, hp->n_embd, hp->n_ff};
+    const double seq = (double)r->cal.seq_len * 4;
     estimate e = {.hidden = tokens * hp->n_embd * 4, .layer = params * 4};
     double flops, widest = 0, hessian_flops = 0, solver_flops = 0;
     for (int i = 0; i < 4; i++) {
@@ -63,6 +65,7 @@ static estimate estimate_run(const acc_run *r)
         hessian_flops += square(inputs[i]) * tokens;
         widest = inputs[i] > widest ? inputs[i] : widest;
     }
+    e.hessians += seq * (widest + 2 * hp->n_embd);
     for (int i = 0; i < ACC_LINEARS; i++) {
         const acc_weight *w = &r->plan.linear[i];
         double solver = (double)w->rows * w->cols * 12 + (r->obs ? square(w->cols) * 20 : 0);
@@ -72,6 +75,12 @@ static estimate estimate_run(const acc_run *r)
     }
     flops = tokens * (2 * params + 2 * (double)r->cal.seq_len * hp->n_heads * hp->head_dim) * 2;
     e.seconds = (flops + hessian_flops + solver_flops) * hp->n_layers / (FLOPS_PER_THREAD * acc_pool_size(r->rt->pool));
+    if (acc_run_has_target(r)) {
+        const double per_second = FLOPS_PER_THREAD * acc_pool_size(r->rt->pool);
+        e.sense = acc_run_sense_bytes(r);
+        e.sense_seconds = (8192 * 6 * params + 3 * solver_flops) * hp->n_layers / per_second;
+        e.seconds += e.sense_seconds;
+    }
     e.work_folder = e.output + e.hidden;
     e.output += (double)acc_weight_bytes(&r->plan.embd) + (hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));
     return e;
@@ -99,10 +108,13 @@ void acc_run_announce(acc_run *r)
 {
     estimate e = estimate_run(r);
     double rest = 1 - (double)r->resumed / r->hp->n_layers;
+    r->layers_begin =
+        r->mixed ? 0 : 0.98 * e.sense_seconds / (e.seconds + (r->p->recover_tokens ? recover_seconds(r) : 0));
     r->layers_end = 0.98 * e.seconds / (e.seconds + (r->p->recover_tokens ? recover_seconds(r) : 0));
     acc_run_note(r, "%s: %u layers, %.1f M linear weights -> %s (%s, groups of %u), embedding and head %s", r->hp->name,
-                 r->hp->n_layers, (double)linear_params(r) * r->hp->n_layers / 1e6, acc_format_name(r->weights),
-                 r->obs ? "obs" : "rtn", r->plan.linear[0].group, acc_format_name(r->head));
+                 r->hp->n_layers, (double)linear_params(r) * r->hp->n_layers / 1e6,
+                 acc_run_has_target(r) ? "mixed formats" : acc_format_name(r->weights), r->obs ? "obs" : "rtn",
+                 r->plan.linear[0].group, acc_format_name(r->head));
     acc_run_note(r, "calibration: %u sequences of %u tokens (%s, %llu tokens in all)", r->cal.n_seqs, r->cal.seq_len,
                  r->p->calib_path ? r->p->calib_path : "built-in text", (unsigned long long)r->cal.text_tokens);
     acc_run_note(r,
@@ -110,6 +122,7 @@ void acc_run_announce(acc_run *r)
                  "%.0f, solver %.0f)",
                  (e.hidden + e.layer + e.hessians + e.solver) / 1e6 + 50, e.hidden / 1e6, e.layer / 1e6,
                  e.hessians / 1e6, e.solver / 1e6);
+    if (e.sense > 0) acc_run_note(r, "memory: about %.0f MB while the sensitivities are measured", e.sense / 1e6 + 50);
     acc_run_note(r, "disk: output %.1f MB, work folder up to %.1f MB while it runs; time: very roughly %.0f s",
                  e.output / 1e6, e.work_folder / 1e6, e.seconds * rest + 1);
     if (r->p->recover_tokens)

@@ -65,6 +65,7 @@ static accllm_status load_layer(acc_run *r, uint32_t layer, accllm_error *err)
     acc_layer_data_close(&r->layer);
     r->loaded_layer = UINT32_MAX;
     ACC_TRY(acc_check_abort(r->rt, err));
+    r->layer = acc_run_layer_sizes(r, layer);
     ACC_TRY(
         acc_work_load_layer(&r->work, r->p->recover_tokens ? ACC_WORK_TUNED : ACC_WORK_SOLVED, layer, &r->layer, err));
     r->loaded_layer = layer;
@@ -122,23 +123,14 @@ static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const v
     return ACCLLM_OK;
 }
 
-/* Levels were chosen matrix by matrix. */
-accllm_status acc_run_shapes(acc_run *r, accllm_error *err)
+void acc_run_take_levels(acc_run *r)
 {
-    void *p;
-    if (r->shapes) return ACCLLM_OK;
-    ACC_TRY(acc_alloc(&p, r->hp->n_layers, sizeof *r->shapes, "shapes", err));
-    r->shapes = p;
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
         for (int i = 0; i < ACC_LINEARS; i++) {
             const acc_tensor_record *t = &r->records[(size_t)layer * ACC_LINEARS + i];
-            acc_weight *w = &r->shapes[layer][i];
-            *w = r->plan.linear[i];
-            w->level1 = (uint8_t)t->level1;
-            w->level2 = (uint8_t)t->level2;
+            r->shapes[layer][i].level1 = (uint8_t)t->level1;
+            r->shapes[layer][i].level2 = (uint8_t)t->level2;
         }
-    r->plan.layers = (const acc_weight(*)[ACC_LINEARS])r->shapes;
-    return ACCLLM_OK;
 }
 
 /* The last layer's record has the scaling of lm_head. */
@@ -157,7 +149,8 @@ accllm_status acc_run_write(acc_run *r, accllm_error *err)
 {
     acc_run_progress(r, 0.98, "write");
     r->loaded_layer = UINT32_MAX;
-    ACC_TRY(acc_run_shapes(r, err));
+    acc_run_take_levels(r);
+    r->plan.layers = (const acc_weight(*)[ACC_LINEARS])r->shapes;
     ACC_TRY(r->p->recover_tokens ? acc_run_load_head(r, err) : load_head_scale(r, err));
     accllm_status s = acc_packed_write(&r->plan, r->out_path, fetch, r, err);
     acc_layer_data_close(&r->layer);

@@ -12,17 +12,15 @@ typedef struct stage {
 } stage;
 
 static const stage stages[] = {
-    {"embed", acc_run_embed},
-    {"layers", acc_run_layers},
-    {"recover", acc_run_recover},
-    {"write", acc_run_write},
+    {"mix", acc_run_mix},         {"embed", acc_run_embed}, {"layers", acc_run_layers},
+    {"recover", acc_run_recover}, {"write", acc_run_write},
 };
 
 /* Layers that an earlier run finished. They are read once here: from a damaged one on, work is done again. */
 static void count_finished(acc_run *r)
 {
     for (; r->resumed < r->hp->n_layers && acc_work_has_layer(&r->work, ACC_WORK_SOLVED, r->resumed); r->resumed++) {
-        acc_layer_data d = r->layer;
+        acc_layer_data d = acc_run_layer_sizes(r, r->resumed);
         accllm_error damage;
         if (acc_work_load_layer(&r->work, ACC_WORK_SOLVED, r->resumed, &d, &damage) != ACCLLM_OK) {
             acc_run_note(r, "warning: %s; layers are done again from here", damage.text);
@@ -39,7 +37,8 @@ static accllm_status open_work(acc_run *r, accllm_error *err)
     if (!config) return err ? err->code : ACCLLM_E_IO;
     accllm_status s = acc_work_open(&r->work, r->out_path, config, r->p->resume, err);
     json_decref(config);
-    if (s == ACCLLM_OK) count_finished(r);
+    if (s == ACCLLM_OK) s = acc_run_load_mix(r, err);
+    if (s == ACCLLM_OK && (r->mixed || !acc_run_has_target(r))) count_finished(r);
     return s;
 }
 

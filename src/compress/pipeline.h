@@ -37,11 +37,11 @@ typedef struct acc_run {
     const char *src_path, *out_path;
     acc_source *src;
     const acc_hparams *hp;
-    acc_format weights, head;
-    bool obs;
-    uint32_t calib_tokens; /* asked for */
+    acc_format weights, head; /* weights: of all matrices unless they are mixed */
+    bool obs, mixed;          /* mixed: shapes have formats of their own (mix.c) */
+    uint32_t calib_tokens;    /* asked for */
     acc_packed_plan plan;
-    acc_weight (*shapes)[ACC_LINEARS]; /* [n_layers]: plan.linear with each layer's levels */
+    acc_weight (*shapes)[ACC_LINEARS]; /* [n_layers]: every matrix's format; the levels once it is solved */
     acc_calibration cal;
     acc_work work;
     acc_ref_attention attention;
@@ -50,7 +50,8 @@ typedef struct acc_run {
     uint32_t hidden_layers; /* layers that hidden has passed */
     uint32_t resumed;
     acc_tensor_record *records;          /* [n_layers][ACC_LINEARS] */
-    acc_layer_data layer;                /* sizes; the loaded layer while writing */
+    uint32_t n_vectors;                  /* floats of a layer's vectors */
+    acc_layer_data layer;                /* the loaded layer while writing */
     acc_vector_place place[ACC_VECTORS]; /* of layer.vectors, in their order there */
     uint32_t loaded_layer;               /* UINT32_MAX: none */
     acc_layer_data tuned_head;           /* the trained embedding, output and output norm */
@@ -61,7 +62,7 @@ typedef struct acc_run {
 
     double start, last_save;
     double eta_start, fraction_start; /* when and where the work began that the time left is judged by */
-    double layers_end;                /* the fraction of the whole at which recovery begins */
+    double layers_begin, layers_end;  /* fractions of the whole: after the sensitivities, before recovery */
     double fraction;
 } acc_run;
 
@@ -73,10 +74,26 @@ void acc_run_announce(acc_run *r); /* size, memory, time, warnings */
 /* setup.c */
 acc_vector_place acc_run_vector(const acc_run *r, acc_tensor_id id); /* n 0: none */
 accllm_status acc_run_setup(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+acc_layer_data acc_run_layer_sizes(const acc_run *r, uint32_t layer); /* for acc_work_load_layer() */
+/* The shape of matrix `linear` in a format. */
+accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, acc_weight *w,
+                            accllm_error *err) ACC_MUST_CHECK;
+size_t acc_run_blob_bytes(const acc_run *r, int linear); /* the largest over all layers */
 /* Everything that the output's bytes depend on, for the work folder; NULL: out of memory. */
 json_t *acc_run_config(const acc_run *r, accllm_error *err);
 
+/* mix.c: formats by sensitivity (--target-bpw, --target-size); nothing without a target */
+bool acc_run_has_target(const acc_run *r);
+accllm_status acc_run_mix(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+double acc_run_sense_bytes(const acc_run *r); /* memory that it will take */
+/* Those that an earlier run chose, from the work folder; sets r->mixed. */
+accllm_status acc_run_load_mix(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+
 /* layer.c */
+/* The matrices of a layer in file order, and which of its four inputs each one has: that of q k v, of out, of gate and
+ * up, of down. */
+extern const uint8_t acc_input_of[ACC_LINEARS];
+float **acc_matrix_of(acc_ref_layer *l, int linear);
 accllm_status acc_run_embed(acc_run *r, accllm_error *err) ACC_MUST_CHECK;  /* hidden = compressed embedding rows */
 accllm_status acc_run_layers(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* every layer not yet in the work folder */
 /* The key means of the tuned layers, measured again: training has moved the keys. */
@@ -87,7 +104,7 @@ accllm_status acc_run_recover(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 uint64_t acc_run_recover_bytes(const acc_run *r); /* memory it will take */
 
 /* output.c */
-accllm_status acc_run_shapes(acc_run *r, accllm_error *err) ACC_MUST_CHECK;    /* fills r->shapes, once */
+void acc_run_take_levels(acc_run *r);                                          /* of the solved matrices */
 accllm_status acc_run_load_head(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* fills r->tuned_head */
 accllm_status acc_run_write(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 
@@ -99,11 +116,13 @@ char *acc_report_page(const json_t *report); /* malloc'ed HTML; NULL: out of mem
 /* collect.c: what calibration passes see */
 typedef struct acc_collector {
     acc_pool *pool;
-    acc_hessian hessian[4];                         /* inputs of q k v; out; gate up; down */
-    unsigned wanted;                                /* bit i: hessian i is collected */
-    uint32_t head_dim, kv_dim, page, sinks, length; /* length: tokens of a sequence */
-    float *direction;                               /* [kv_dim]: put there by acc_balance_keys() */
-    double *key_sum;                                /* [kv_dim] of page-rotated keys; NULL: not collected */
+    acc_hessian hessian[4];                                 /* inputs of q k v; out; gate up; down */
+    unsigned wanted;                                        /* bit i: hessian i is collected */
+    uint32_t n_embd, head_dim, kv_dim, page, sinks, length; /* length: tokens of a sequence */
+    float *direction;                                       /* [kv_dim]: put there by acc_balance_keys() */
+    double *key_sum;                                        /* [kv_dim] of page-rotated keys; NULL: not collected */
+    float *residual[2]; /* of one sequence: before attention; between it and the feed-forward part */
+    float *weighed;     /* its inputs of out or down, each token by its weight */
     uint64_t n_keys;
     float *cos, *sin; /* [page][head_dim / 2] */
 } acc_collector;

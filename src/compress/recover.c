@@ -25,7 +25,7 @@ typedef struct recovery {
     int32_t *ids; /* training sequences, then the held-out ones */
     uint32_t n_seqs, n_held_out, seq_len;
     uint64_t steps;
-    float rate; /* of the matrices, relative to their rms */
+    float rate; /* of the matrices on average, relative to their rms */
     uint8_t *blob[ACC_LINEARS];
     uint8_t *head[2];
     float *vectors, *head_vectors;
@@ -113,7 +113,7 @@ static float *student_vector(const recovery *v, const acc_vector_place *p, uint3
 static accllm_status load_layer(recovery *v, uint32_t layer, accllm_error *err)
 {
     acc_run *r = v->r;
-    acc_layer_data d = r->layer;
+    acc_layer_data d = acc_run_layer_sizes(r, layer);
     ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_SOLVED, layer, &d, err));
     for (int i = 0; i < ACC_LINEARS; i++) {
         acc_weight w = r->shapes[layer][i];
@@ -142,7 +142,7 @@ static void multiply_rows(acc_train_tensor *t, const float *c, bool divide)
 static accllm_status scale_head(recovery *v, accllm_error *err)
 {
     acc_run *r = v->r;
-    acc_layer_data d = r->layer;
+    acc_layer_data d = acc_run_layer_sizes(r, r->hp->n_layers - 1);
     ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_SOLVED, r->hp->n_layers - 1, &d, err));
     const float *c = d.vectors + acc_run_vector(r, ACC_T_EMBD_SCALE).at;
     multiply_rows(acc_train_find(&v->student, r->hp->tied ? ACC_T_TOKEN_EMBD : ACC_T_OUTPUT, 0), c, false);
@@ -152,12 +152,24 @@ static accllm_status scale_head(recovery *v, accllm_error *err)
     return ACCLLM_OK;
 }
 
+/* Each matrix learns at its format's rate; the others at the mean of these. */
 static void set_rates(recovery *v)
 {
-    acc_train_rates(&v->student, v->rate);
+    const float given = (float)v->r->p->recover_rate;
+    double sum = 0, weights = 0;
+    acc_train_rates(&v->student, 1);
     for (uint32_t i = 0; i < v->student.n_tensors; i++) {
         acc_train_tensor *t = &v->student.tensors[i];
-        if (!acc_tensor_is_linear(t->id)) t->rate *= t->shape.rows > 1 ? EMBD_RATE : NORM_RATE;
+        if (!acc_tensor_is_linear(t->id)) continue;
+        const float rate = given > 0 ? given : default_rate(t->shape.format);
+        t->rate *= rate;
+        sum += (double)rate * (double)acc_train_size(t);
+        weights += (double)acc_train_size(t);
+    }
+    v->rate = given > 0 ? given : (float)(sum / weights);
+    for (uint32_t i = 0; i < v->student.n_tensors; i++) {
+        acc_train_tensor *t = &v->student.tensors[i];
+        if (!acc_tensor_is_linear(t->id)) t->rate *= v->rate * (t->shape.rows > 1 ? EMBD_RATE : NORM_RATE);
     }
 }
 
@@ -166,7 +178,7 @@ static accllm_status load_models(recovery *v, accllm_error *err)
     acc_run *r = v->r;
     const size_t kv = (size_t)r->hp->n_layers * acc_run_vector(r, ACC_T_Q_DIRECTION).n;
     ACC_TRY(acc_alloc((void **)&v->direction, kv, sizeof *v->direction, "directions of queries", err));
-    ACC_TRY(acc_run_shapes(r, err));
+    acc_run_take_levels(r);
     ACC_TRY(acc_train_model_create(&v->teacher, r->src, NULL, NULL, NULL, false, err));
     ACC_TRY(acc_train_model_load(&v->teacher, r->src, err));
     ACC_TRY(acc_train_model_create(&v->student, r->src, (const acc_weight(*)[7])r->shapes, &r->plan.embd,
@@ -186,7 +198,7 @@ static accllm_status load_models(recovery *v, accllm_error *err)
 static accllm_status save_tuned_layer(recovery *v, uint32_t layer, accllm_error *err)
 {
     acc_run *r = v->r;
-    acc_layer_data d = r->layer;
+    acc_layer_data d = acc_run_layer_sizes(r, layer);
     memcpy(d.record, r->records + (size_t)layer * ACC_LINEARS, sizeof d.record);
     for (int i = 0; i < ACC_LINEARS; i++) {
         const acc_train_tensor *t = acc_train_find(&v->student, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer);
@@ -234,12 +246,12 @@ static accllm_status allocate(recovery *v, accllm_error *err)
 {
     acc_run *r = v->r;
     for (int i = 0; i < ACC_LINEARS; i++)
-        ACC_TRY(acc_alloc((void **)&v->blob[i], r->layer.bytes[i], 1, "packed weights", err));
+        ACC_TRY(acc_alloc((void **)&v->blob[i], acc_run_blob_bytes(r, i), 1, "packed weights", err));
     ACC_TRY(acc_alloc((void **)&v->head[0], acc_weight_bytes(&r->plan.embd), 1, "packed embedding", err));
     if (!r->hp->tied)
         ACC_TRY(acc_alloc((void **)&v->head[1], acc_weight_bytes(&r->plan.output), 1, "packed output", err));
     ACC_TRY(acc_alloc((void **)&v->head_vectors, r->hp->n_embd, 2 * sizeof(float), "the head's vectors", err));
-    return acc_alloc((void **)&v->vectors, r->layer.n_vectors, sizeof *v->vectors, "a layer's vectors", err);
+    return acc_alloc((void **)&v->vectors, r->n_vectors, sizeof *v->vectors, "a layer's vectors", err);
 }
 
 static accllm_status train(recovery *v, accllm_error *err)
@@ -298,7 +310,6 @@ accllm_status acc_run_recover(acc_run *r, accllm_error *err)
 {
     recovery v = {.r = r};
     if (!r->p->recover_tokens) return ACCLLM_OK;
-    v.rate = r->p->recover_rate > 0 ? (float)r->p->recover_rate : default_rate(r->weights);
     (void)snprintf(v.checkpoint, sizeof v.checkpoint, "%s/recover.bin", r->work.dir);
     accllm_status s = load_text(&v, err);
     if (s == ACCLLM_OK) s = load_models(&v, err);

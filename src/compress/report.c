@@ -14,11 +14,12 @@ static void totals(const acc_run *r, accllm_compress_result *res)
     const acc_hparams *hp = r->hp;
     double linear_bytes = 0, linear = 0, bytes, params;
     struct stat st;
-    for (int i = 0; i < ACC_LINEARS; i++) {
-        const acc_weight *w = &r->plan.linear[i];
-        linear_bytes += (double)acc_weight_bytes(w) * hp->n_layers;
-        linear += (double)w->rows * w->cols * hp->n_layers;
-    }
+    for (uint32_t layer = 0; layer < hp->n_layers; layer++)
+        for (int i = 0; i < ACC_LINEARS; i++) {
+            const acc_weight *w = &r->shapes[layer][i];
+            linear_bytes += (double)acc_weight_bytes(w);
+            linear += (double)w->rows * w->cols;
+        }
     const double vectors = (2.0 * hp->n_layers + 1) * hp->n_embd;
     bytes = linear_bytes + (double)acc_weight_bytes(&r->plan.embd) + 4 * vectors;
     params = linear + (double)hp->n_vocab * hp->n_embd + vectors;
@@ -37,7 +38,7 @@ static void totals(const acc_run *r, accllm_compress_result *res)
 static json_t *tensor_json(const acc_run *r, uint32_t layer, int i)
 {
     const acc_tensor_record *t = &r->records[(size_t)layer * ACC_LINEARS + i];
-    const acc_weight *w = &r->plan.linear[i];
+    const acc_weight *w = &r->shapes[layer][i];
     char name[64];
     acc_tensor_name(name, sizeof name, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer, acc_format_name(w->format));
     json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:f, s:f}", "name", name, "rows", (int)w->rows, "cols", (int)w->cols,
@@ -80,8 +81,8 @@ static json_t *report_json(const acc_run *r, const accllm_compress_result *res)
         for (int i = 0; i < ACC_LINEARS; i++) (void)json_array_append_new(tensors, tensor_json(r, layer, i));
     json_t *o =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:i, s:f, s:o}", "output", r->out_path,
-                  "source", r->src_path, "weights", acc_format_name(r->weights), "method", r->obs ? "obs" : "rtn",
-                  "head", acc_format_name(r->head), "calibration_tokens",
+                  "source", r->src_path, "weights", r->mixed ? "mixed" : acc_format_name(r->weights), "method",
+                  r->obs ? "obs" : "rtn", "head", acc_format_name(r->head), "calibration_tokens",
                   (json_int_t)r->cal.n_seqs * (json_int_t)r->cal.seq_len, "calibration_sequence",
                   (json_int_t)r->cal.seq_len, "calibration_text", r->p->calib_path ? r->p->calib_path : "built-in",
                   "bits_per_weight", res->bits_per_weight, "bits_per_weight_total", res->bits_per_weight_total,

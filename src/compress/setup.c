@@ -39,6 +39,11 @@ static accllm_status parse_params(acc_run *r, accllm_error *err)
     if (p->recover_tokens > UINT32_MAX || p->recover_rate < 0 || p->recover_rate > 1)
         return acc_fail(err, ACCLLM_E_ARG, "recovery: %llu tokens at a rate of %g",
                         (unsigned long long)p->recover_tokens, p->recover_rate);
+    const bool target = p->target_bpw != 0 || p->target_bytes != 0;
+    if (!(p->target_bpw >= 0 && p->target_bpw <= 32))
+        return acc_fail(err, ACCLLM_E_ARG, "a target of %g bits per weight", p->target_bpw);
+    if (target && (p->weights || !r->obs))
+        return acc_fail(err, ACCLLM_E_ARG, "a target size chooses the formats itself, and needs the method obs");
     r->calib_tokens = p->calib_tokens ? p->calib_tokens : ACC_CALIB_TOKENS;
     if (r->calib_tokens > 1u << 26)
         return acc_fail(err, ACCLLM_E_ARG, "calibration: %u tokens are too many", r->calib_tokens);
@@ -57,13 +62,12 @@ static accllm_status plan_tensor(acc_weight *w, acc_format f, const acc_hparams 
 }
 
 /* W4 takes groups of 64 where 128 would do: 0.06 bit more, a sixth less error. */
-static accllm_status plan_linear(acc_run *r, int i, accllm_error *err)
+accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, acc_weight *w, accllm_error *err)
 {
-    acc_weight *w = &r->plan.linear[i];
-    const acc_tensor_id id = (acc_tensor_id)(ACC_T_ATTN_Q + i);
-    ACC_TRY(plan_tensor(w, r->weights, r->hp, id, r->p->group, err));
-    if (r->p->group || r->weights != ACC_FMT_W4 || w->group != 128) return ACCLLM_OK;
-    return plan_tensor(w, r->weights, r->hp, id, 64, err);
+    const acc_tensor_id id = (acc_tensor_id)(ACC_T_ATTN_Q + linear);
+    ACC_TRY(plan_tensor(w, f, r->hp, id, r->p->group, err));
+    if (r->p->group || f != ACC_FMT_W4 || w->group != 128) return ACCLLM_OK;
+    return plan_tensor(w, f, r->hp, id, 64, err);
 }
 
 static accllm_status make_plan(acc_run *r, accllm_error *err)
@@ -71,7 +75,7 @@ static accllm_status make_plan(acc_run *r, accllm_error *err)
     const acc_hparams *hp = r->hp;
     acc_packed_plan *plan = &r->plan;
     plan->src = r->src;
-    for (int i = 0; i < ACC_LINEARS; i++) ACC_TRY(plan_linear(r, i, err));
+    for (int i = 0; i < ACC_LINEARS; i++) ACC_TRY(acc_run_shape(r, i, r->weights, &plan->linear[i], err));
     ACC_TRY(plan_tensor(&plan->embd, r->head, hp, ACC_T_TOKEN_EMBD, 0, err));
     if (!hp->tied) ACC_TRY(plan_tensor(&plan->output, r->head, hp, ACC_T_OUTPUT, 0, err));
     plan->page = r->p->page ? r->p->page : 256;
@@ -126,7 +130,35 @@ static void place_vectors(acc_run *r)
         r->place[i] = (acc_vector_place){id, at, (uint32_t)cols};
         at += (uint32_t)cols;
     }
-    r->layer.n_vectors = at;
+    r->n_vectors = at;
+}
+
+acc_layer_data acc_run_layer_sizes(const acc_run *r, uint32_t layer)
+{
+    acc_layer_data d = {.n_vectors = r->n_vectors};
+    for (int i = 0; i < ACC_LINEARS; i++) d.bytes[i] = acc_weight_bytes(&r->shapes[layer][i]);
+    return d;
+}
+
+size_t acc_run_blob_bytes(const acc_run *r, int linear)
+{
+    size_t most = 0;
+    for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) {
+        const size_t bytes = acc_weight_bytes(&r->shapes[layer][linear]);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+/* Every layer alike, until something else is decided. */
+static accllm_status shape_layers(acc_run *r, accllm_error *err)
+{
+    void *p;
+    ACC_TRY(acc_alloc(&p, r->hp->n_layers, sizeof *r->shapes, "shapes", err));
+    r->shapes = p;
+    for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
+        memcpy(r->shapes[layer], r->plan.linear, sizeof r->shapes[layer]);
+    return ACCLLM_OK;
 }
 
 accllm_status acc_run_setup(acc_run *r, accllm_error *err)
@@ -149,8 +181,7 @@ accllm_status acc_run_setup(acc_run *r, accllm_error *err)
     ACC_TRY(s);
     r->records = p;
     place_vectors(r);
-    for (int i = 0; i < ACC_LINEARS; i++) r->layer.bytes[i] = acc_weight_bytes(&r->plan.linear[i]);
-    return ACCLLM_OK;
+    return shape_layers(r, err);
 }
 
 /* Size and a sample of the file's bytes: 1 MB at either end and 4 KB at 256 places. */
@@ -188,13 +219,15 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
         uint64_t value;
     } numbers[] = {{"source size", f.size},
                    {"group", r->p->group},
+                   {"target bits per weight, millionths", (uint64_t)(r->p->target_bpw * 1e6)},
+                   {"target bytes", r->p->target_bytes},
                    {"page", r->plan.page},
                    {"kv bits", r->plan.kv_bits},
                    {"calibration tokens", (uint64_t)r->cal.n_seqs * r->cal.seq_len},
                    {"calibration length", r->cal.seq_len},
                    {"recovery tokens", r->p->recover_tokens},
                    {"recovery rate, millionths", (uint64_t)(r->p->recover_rate * 1e6)},
-                   {"solver revision", 3}};
+                   {"solver revision", 4}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));
     put_hash(o, "source", sample_hash(&f));

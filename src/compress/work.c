@@ -24,7 +24,7 @@ static bool work_path(const acc_work *w, char out[PATH_MAX], const char *name)
 
 static bool is_ours(const char *name)
 {
-    static const char *const begin[] = {"layer-", "tuned-", "recover.bin", "hidden.bin", "config.json"};
+    static const char *const begin[] = {"layer-", "tuned-", "formats.json", "recover.bin", "hidden.bin", "config.json"};
     for (size_t i = 0; i < sizeof begin / sizeof *begin; i++)
         if (strncmp(name, begin[i], strlen(begin[i])) == 0) return true;
     return false;
@@ -164,4 +164,38 @@ accllm_status acc_work_open(acc_work *w, const char *out_path, const json_t *con
     free(text);
     if (s != ACCLLM_OK) acc_work_close(w, false);
     return s;
+}
+
+accllm_status acc_work_save_formats(const acc_work *w, const acc_format *f, uint32_t n, accllm_error *err)
+{
+    char path[PATH_MAX];
+    acc_writer out;
+    json_t *all = json_array();
+    for (uint32_t i = 0; i < n; i++) (void)json_array_append_new(all, json_string(acc_format_name(f[i])));
+    char *text = json_array_size(all) == n ? json_dumps(all, JSON_INDENT(0)) : NULL;
+    json_decref(all);
+    if (!text) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: formats");
+    accllm_status s = work_path(w, path, "formats.json") ? acc_writer_open(&out, path, err)
+                                                         : acc_fail(err, ACCLLM_E_IO, "%s: path too long", w->dir);
+    if (s == ACCLLM_OK) {
+        acc_writer_put(&out, text, strlen(text));
+        s = acc_writer_commit(&out, err);
+    }
+    free(text);
+    return s;
+}
+
+bool acc_work_load_formats(const acc_work *w, acc_format *f, uint32_t n)
+{
+    char path[PATH_MAX];
+    json_t *all = work_path(w, path, "formats.json") ? json_load_file(path, 0, NULL) : NULL;
+    bool ok = json_array_size(all) == n;
+    for (uint32_t i = 0; ok && i < n; i++) {
+        const char *name = json_string_value(json_array_get(all, i));
+        const int format = name ? acc_format_parse(name) : -1;
+        ok = format >= 0;
+        if (ok) f[i] = (acc_format)format;
+    }
+    json_decref(all);
+    return ok;
 }

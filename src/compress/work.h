@@ -5,6 +5,7 @@
  *   config.json     everything that the result depends on
  *   layer-NNNN.bin  one finished layer: packed weights, float vectors, measurements, checksum
  *   tuned-NNNN.bin  the same after recovery
+ *   formats.json    the format of every matrix, where they are mixed
  *   recover.bin     where the recovery's training stands
  *   hidden.bin      the calibration tokens' states after the first N layers, so that a resumed run need not recompute
  * them
@@ -69,6 +70,11 @@ accllm_status acc_work_load_layer(const acc_work *w, acc_work_kind kind, uint32_
 void acc_layer_data_close(acc_layer_data *d);
 /* True if the file is there (it may still be damaged). */
 bool acc_work_has_layer(const acc_work *w, acc_work_kind kind, uint32_t layer);
+
+/* The formats [n] of all matrices; false: no usable file. */
+accllm_status acc_work_save_formats(const acc_work *w, const acc_format *f, uint32_t n,
+                                    accllm_error *err) ACC_MUST_CHECK;
+bool acc_work_load_formats(const acc_work *w, acc_format *f, uint32_t n);
 
 accllm_status acc_work_save_hidden(const acc_work *w, uint32_t n_layers, const float *hidden, size_t n,
                                    accllm_error *err) ACC_MUST_CHECK;

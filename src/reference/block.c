@@ -111,6 +111,7 @@ static bool attention_half(accllm_runtime *rt, const acc_hparams *hp, const acc_
 {
     uint32_t n = span->n, q = hp->n_heads * hp->head_dim, k = hp->n_kv_heads * hp->head_dim;
     bool ok = true;
+    if (tap) tap(user, ACC_T_ATTN_NORM, x, n, hp->n_embd);
     for (uint32_t i = 0; i < n; i++) {
         size_t at = (size_t)i * hp->n_embd;
         ok &= acc_ref_norm(x + at, l->attn_norm, hp->n_embd, hp->norm_eps, w->norm + at);
@@ -132,6 +133,7 @@ bool acc_ref_block(accllm_runtime *rt, const acc_hparams *hp, const acc_ref_laye
 {
     uint32_t n = span->n;
     bool ok = attention_half(rt, hp, l, kv, span, x, w, tap, user);
+    if (ok && tap) tap(user, ACC_T_FFN_NORM, x, n, hp->n_embd);
     for (uint32_t i = 0; ok && i < n; i++) {
         size_t at = (size_t)i * hp->n_embd;
         ok = acc_ref_norm(x + at, l->ffn_norm, hp->n_embd, hp->norm_eps, w->norm + at);

@@ -21,8 +21,9 @@ accllm_status acc_ref_layer_load(acc_ref_layer *l, const acc_source *src, uint32
 void acc_ref_layer_free(acc_ref_layer *l); /* safe on a zeroed struct, zeroes it */
 
 /* What a calibration pass sees: called with the input of each distinct linear input of the layer, [n_tokens][cols]:
- * ACC_T_ATTN_Q (input of q, k, v), ACC_T_ATTN_OUT, ACC_T_FFN_GATE (gate, up), ACC_T_FFN_DOWN; and, for the key means,
- * with ACC_T_ATTN_K: the keys before rotation [n_tokens][n_kv_heads * head_dim]. */
+ * ACC_T_ATTN_Q (input of q, k, v), ACC_T_ATTN_OUT, ACC_T_FFN_GATE (gate, up), ACC_T_FFN_DOWN; with ACC_T_ATTN_K, for
+ * the key means: the keys before rotation [n_tokens][n_kv_heads * head_dim]; and with the residual [n_tokens][n_embd]
+ * before attention (ACC_T_ATTN_NORM) and between it and the feed-forward part (ACC_T_FFN_NORM). */
 typedef void acc_ref_tap(void *user, acc_tensor_id which, const float *x, uint32_t n_tokens, uint32_t cols);
 
 /* Λ attention of the reference: sinks 0 and window >= n_tokens is full attention. */

@@ -27,7 +27,7 @@ class Help(Case):
             self.assertIn("examples:", text)
             self.assertIn("--json", text)
             self.assertLessEqual(max(map(len, text.splitlines())), 120)
-            for later in ("--grammar", "--target-bpw", "--target-size", "--backend"):
+            for later in ("--grammar", "--backend"):
                 self.assertNotIn(later, text)
 
     def test_eval_help_shows_both(self):
@@ -117,8 +117,7 @@ class BadUsage(Case):
 
     def test_what_belongs_to_later_versions(self):
         for args in (["serve", "m"], ["sim"], ["help", "serve"], ["run", "m", "--grammar", "g"],
-                     ["run", "m", "--backend", "rtl"], ["eval", "ppl", "m", "--backend", "device"],
-                     ["compress", "a", "b", "--target-bpw", "2"], ["compress", "a", "b", "--target-size", "9"]):
+                     ["run", "m", "--backend", "rtl"], ["eval", "ppl", "m", "--backend", "device"]):
             self.fails(2, *args, says="not available in this version")
 
 

@@ -198,12 +198,14 @@ static void tap(void *user, acc_tensor_id which, const float *x, uint32_t n, uin
     static const struct {
         acc_tensor_id id;
         uint32_t cols;
-    } order[] = {
-        {ACC_T_ATTN_Q, 24}, {ACC_T_ATTN_K, 16}, {ACC_T_ATTN_OUT, 32}, {ACC_T_FFN_GATE, 24}, {ACC_T_FFN_DOWN, 40}};
-    assert_true(s->calls < 5 && which == order[s->calls].id && cols == order[s->calls].cols && n == s->n);
+    } order[] = {{ACC_T_ATTN_NORM, 24}, {ACC_T_ATTN_Q, 24},   {ACC_T_ATTN_K, 16},  {ACC_T_ATTN_OUT, 32},
+                 {ACC_T_FFN_NORM, 24},  {ACC_T_FFN_GATE, 24}, {ACC_T_FFN_DOWN, 40}};
+    assert_true(s->calls < 7 && which == order[s->calls].id && cols == order[s->calls].cols && n == s->n);
     s->calls++;
     if (which == ACC_T_ATTN_Q) multiply(s->l->k, s->l->k_bias, x, s->k, n, 16, 24, false);
     if (which == ACC_T_ATTN_K) assert_true(worst_f(x, s->k, (size_t)n * 16) < 1e-6);
+    if (cols == 24 && which != ACC_T_ATTN_Q && which != ACC_T_FFN_GATE)
+        assert_true(worst_f(x, s->rebuilt, (size_t)n * 24) < 1e-5); /* the residual, as the taps so far make it */
     if (which == ACC_T_ATTN_OUT) multiply(s->l->o, NULL, x, s->rebuilt, n, 24, 32, true);
     if (which == ACC_T_FFN_DOWN) multiply(s->l->down, NULL, x, s->rebuilt, n, 24, 40, true);
 }
@@ -227,7 +229,7 @@ static void a_layer_over_a_sequence(void **state)
             s = (seen){.hp = &src->hp, .l = &l, .n = n};
             memcpy(s.rebuilt, x, sizeof x);
             assert_int_equal(acc_ref_layer_forward(rt, &src->hp, &l, x, n, &att[a], w, tap, &s, NULL), ACCLLM_OK);
-            assert_int_equal(s.calls, 5);
+            assert_int_equal(s.calls, 7);
             naive_block(&src->hp, &l, want, n, att[a].sinks, att[a].window);
             assert_true(worst(x, want, (size_t)n * 24) < 1e-5);
             assert_true(worst_f(x, s.rebuilt, (size_t)n * 24) < 1e-5); /* the taps saw what was used */

@@ -1,0 +1,150 @@
+/* Mixed precision: the choice under a budget, and whole runs with a target. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <math.h>
+
+#include "compress/mix.h"
+#include "core/hash.h"
+#include "fixture.h"
+
+enum { N = 6 };
+
+static void random_costs(acc_cost of[N][ACC_FMT_COUNT], uint64_t key)
+{
+    static const uint64_t bytes[ACC_FMT_COUNT] = {19, 21, 42, 81};
+    for (uint32_t i = 0; i < N; i++) {
+        const double scale = 1 + 50 * acc_random_unit(key, i);
+        const uint64_t size = 1 + acc_random(key, 100 + i) % 7;
+        double loss = scale;
+        for (int f = 0; f < ACC_FMT_COUNT; f++) {
+            of[i][f] = (acc_cost){bytes[f] * size, loss * (double)size};
+            loss *= 0.05 + 0.5 * acc_random_unit(key, 200 + 4 * i + (uint64_t)f);
+        }
+    }
+}
+
+static double loss_of(const acc_costs *c, const acc_format *f, uint64_t *bytes)
+{
+    double loss = 0;
+    *bytes = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        loss += c->of[i][f[i]].loss;
+        *bytes += c->of[i][f[i]].bytes;
+    }
+    return loss;
+}
+
+/* The least loss of all choices that fit. */
+static double best_loss(const acc_costs *c, uint64_t budget)
+{
+    double best = INFINITY;
+    for (uint32_t k = 0; k < 1u << (2 * N); k++) {
+        acc_format f[N];
+        uint64_t bytes;
+        for (uint32_t i = 0; i < N; i++) f[i] = (acc_format)(k >> (2 * i) & 3);
+        const double loss = loss_of(c, f, &bytes);
+        if (bytes <= budget && loss < best) best = loss;
+    }
+    return best;
+}
+
+static void the_choice_is_near_the_best(void **state)
+{
+    (void)state;
+    acc_cost of[N][ACC_FMT_COUNT];
+    acc_format choice[N];
+    double sum = 0, sum_best = 0;
+    for (uint64_t key = 0; key < 30; key++) {
+        random_costs(of, key);
+        const acc_costs c = {N, of};
+        uint64_t least = 0, most = 0, bytes;
+        for (uint32_t i = 0; i < N; i++) least += of[i][ACC_FMT_W2S].bytes, most += of[i][ACC_FMT_W8].bytes;
+        uint64_t found;
+        assert_false(acc_mix_choose(&c, least - 1, choice, &found));
+        assert_int_equal(found, least);
+        for (int step = 0; step <= 4; step++) {
+            const uint64_t budget = least + (most - least) * (uint64_t)step / 4;
+            assert_true(acc_mix_choose(&c, budget, choice, &found));
+            const double loss = loss_of(&c, choice, &bytes), best = best_loss(&c, budget);
+            assert_true(bytes <= budget);
+            assert_true(step != 0 || loss == best);
+            assert_true(step != 4 || bytes == most);
+            sum += loss;
+            sum_best += best;
+        }
+    }
+    assert_true(sum < 1.15 * sum_best); /* greedy: a knapsack's last piece may not fit */
+}
+
+static void a_target_is_met_and_resumed(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    fixture f;
+    accllm_compress_result r;
+    o.n_layers = 3;
+    start(&f, &o);
+    double last = 0;
+    for (int i = 0; i < 3; i++) {
+        f.p.target_bpw = 2.6 + 1.5 * i;
+        must_compress(&f, &r);
+        assert_true(r.bits_per_weight <= f.p.target_bpw && r.bits_per_weight > f.p.target_bpw - 0.9);
+        assert_true(r.bits_per_weight > last);
+        last = r.bits_per_weight;
+        assert_non_null(strstr(f.watch.notes, "mixed precision: "));
+        assert_false(f.watch.fell);
+    }
+    f.p.target_bpw = 3;
+    must_compress(&f, NULL);
+    acc_file want = read_output(&f);
+    const unsigned calls = f.watch.calls;
+    for (unsigned stop = 1; stop < calls; stop += 4) {
+        f.p.resume = false;
+        f.watch.stop_at = stop;
+        assert_int_equal(compress(&f, NULL), ACCLLM_E_CANCELLED);
+        accllm_runtime_clear_abort(f.rt);
+        f.watch.stop_at = 0;
+        f.p.resume = true;
+        must_compress(&f, &r);
+        same_output(&f, &want);
+    }
+    acc_file_close(&want);
+    finish(&f);
+}
+
+static void targets_that_cannot_be_met(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    fixture f;
+    accllm_compress_result r;
+    start(&f, &o);
+    f.p.target_bpw = 1.1;
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    assert_non_null(strstr(f.err.text, "the smallest possible are"));
+    f.p.target_bpw = 0;
+    f.p.target_bytes = 100;
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    assert_non_null(strstr(f.err.text, "alone take about"));
+    f.p.target_bytes = 1 << 20; /* more than there is: all W8 */
+    must_compress(&f, &r);
+    assert_true(r.bits_per_weight > 8);
+    f.p.weights = "w4";
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    f.p.weights = NULL;
+    f.p.method = "rtn";
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    finish(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_choice_is_near_the_best),
+        cmocka_unit_test(a_target_is_met_and_resumed),
+        cmocka_unit_test(targets_that_cannot_be_met),
+    };
+    return cmocka_run_group_tests_name("mix", tests, NULL, NULL);
+}
