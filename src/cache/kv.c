@@ -4,6 +4,7 @@
 
 #include "cache/kv_internal.h"
 #include "core/memory.h"
+#include "format/checkpoint.h"
 #include "kernels/kv_layout.h"
 #include "numerics/numerics.h"
 
@@ -19,9 +20,9 @@ static accllm_status check_params(const acc_kv_params *p, accllm_error *err)
     if (p->page < 16 || p->page > 4096 || (p->page & (p->page - 1)))
         return acc_fail(err, ACCLLM_E_ARG, "KV cache: page of %u positions is not a power of two, 16 to 4096", p->page);
     if (p->bits != 4 && p->bits != 8) return acc_fail(err, ACCLLM_E_ARG, "KV cache: %u bits; 4 and 8 exist", p->bits);
-    if (p->near > ACC_KV_NEAR_MAX)
-        return acc_fail(err, ACCLLM_E_ARG, "KV cache: %u near positions, at most %u are supported", p->near,
-                        ACC_KV_NEAR_MAX);
+    if (p->near > ACC_MAX_NEAR)
+        return acc_fail(err, ACCLLM_E_ARG, "KV cache: %u near positions, at most %d are supported", p->near,
+                        ACC_MAX_NEAR);
     if (p->sinks > MAX_SINKS)
         return acc_fail(err, ACCLLM_E_ARG, "KV cache: %u sinks, at most %u are supported", p->sinks, MAX_SINKS);
     if (p->window == 0 || p->window > MAX_POSITIONS || p->chunk == 0 || p->chunk > MAX_POSITIONS)

@@ -11,17 +11,15 @@
 
 typedef struct acc_kv_params {
     uint32_t n_layers, n_kv_heads, head_dim;
-    uint32_t page;   /* P: a power of two, 16..4096 */
-    uint32_t sinks;  /* S */
-    uint32_t window; /* W, the current token included; with full: the number of positions kept */
-    uint32_t chunk;  /* the most tokens that are stored before the first of them is read */
-    uint32_t bits;   /* 4 or 8, of the ring */
-    uint32_t near;   /* N: the last positions that a query sees at 8 bits, 0..ACC_KV_NEAR_MAX; with 8: none */
-    bool full;       /* nothing is ever dropped; positions end at window */
+    uint32_t page;              /* P: a power of two, 16..4096 */
+    uint32_t sinks;             /* S */
+    uint32_t window;            /* W, the current token included; with full: the number of positions kept */
+    uint32_t chunk;             /* the most tokens that are stored before the first of them is read */
+    uint32_t bits;              /* 4 or 8, of the ring */
+    uint32_t near;              /* N: the last positions that a query sees at 8 bits, 0..ACC_MAX_NEAR; with 8: none */
+    bool full;                  /* nothing is ever dropped; positions end at window */
     const uint64_t *rope_steps; /* [head_dim / 2], docs/numerics.md "RoPE"; read at creation only */
 } acc_kv_params;
-
-#define ACC_KV_NEAR_MAX 256u /* a segment of 8-bit values */
 
 typedef struct acc_kv acc_kv;
 

@@ -27,7 +27,7 @@ accllm_status acc_codes_create(acc_codes *c, const acc_weight *shape, uint32_t r
     *c = (acc_codes){.format = shape->format, .rows = rows, .cols = shape->cols, .group = shape->group};
     c->rows_pad = (uint32_t)acc_round_up(rows, ACC_TILE_ROWS);
     c->n_groups = shape->col_groups;
-    c->unit = shape->format == ACC_FMT_W2S ? 4 : 1;
+    c->unit = acc_code_unit(shape->format);
     c->n_units = shape->col_groups * shape->group / c->unit;
     c->level1 = shape->level1;
     c->level2 = shape->level2;

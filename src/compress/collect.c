@@ -92,8 +92,7 @@ static void add_keys(acc_collector *c, const float *k, uint32_t n)
 
 /* What is added to the residual h counts relative to it, since a norm follows: a token's weight is 1 / rms(h). Of the
  * residual in front of the matrix: that behind it takes weight from the tokens whose massive activations are made here,
- * which attention needs exact (SmolLM2-135M, W4, 8,192 calibration tokens, perplexity of 8,192 tokens of WikiText-2:
- * 29.94 without weights, 29.47 with these, 30.57 with those). */
+ * which attention needs exact, and was worse than no weights (docs/quality.md, "The solver's steps"). */
 static float weight(const float *h, uint32_t n_embd)
 {
     double sum = 0;

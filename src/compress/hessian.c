@@ -200,3 +200,12 @@ accllm_status acc_factor_create(acc_factor *f, const acc_hessian *h, uint32_t un
     if (s != ACCLLM_OK) acc_factor_free(f);
     return s;
 }
+
+accllm_status acc_factor_for(acc_factor *f, const acc_hessian *h, acc_format format, double damping, const char *what,
+                             accllm_error *err)
+{
+    const uint32_t unit = acc_code_unit(format);
+    if (f->unit == unit) return ACCLLM_OK;
+    acc_factor_free(f);
+    return acc_factor_create(f, h, unit, damping, what, err);
+}

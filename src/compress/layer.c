@@ -65,7 +65,7 @@ static accllm_status quantize_matrix(layer_work *w, int i, const acc_factor *f, 
     char name[64];
     acc_codes c;
     acc_quantize_stats stats;
-    const acc_quantize_params p = {.obs = r->obs, .descent = ACC_DESCENT, .choose_levels = shape.format == ACC_FMT_W2S};
+    const acc_quantize_params p = {.obs = r->obs, .descent = ACC_DESCENT, .choose_levels = true};
     float *m = *acc_matrix_of(&w->l, i);
     acc_tensor_name(name, sizeof name, (acc_tensor_id)(ACC_T_ATTN_Q + i), w->layer, "weight");
     ACC_TRY(acc_codes_create(&c, &shape, shape.rows, err));
@@ -82,26 +82,21 @@ static accllm_status quantize_matrix(layer_work *w, int i, const acc_factor *f, 
     return s;
 }
 
-/* The matrices that share one input. A factor is one for codes of four columns or for single ones. */
+/* The matrices that share one input. */
 static accllm_status quantize_group(layer_work *w, int input, double from, double to, accllm_error *err)
 {
     acc_run *r = w->r;
-    const acc_hessian *h = &w->collector.hessian[input];
     acc_factor f = {0};
     accllm_status s = ACCLLM_OK;
     for (int i = 0; s == ACCLLM_OK && i < ACC_LINEARS; i++) {
         if (acc_input_of[i] != input) continue;
-        const acc_weight *shape = &r->shapes[w->layer][i];
-        const uint32_t unit = shape->format == ACC_FMT_W2S ? 4 : 1;
         char what[64];
         acc_tensor_name(what, sizeof what, (acc_tensor_id)(ACC_T_ATTN_Q + i), w->layer, "weight");
         acc_run_progress(r, from + (to - from) * i / ACC_LINEARS, "layer %u/%u: %s", w->layer + 1, r->hp->n_layers,
                          acc_tensor_base((acc_tensor_id)(ACC_T_ATTN_Q + i)));
         s = acc_check_abort(r->rt, err);
-        if (s == ACCLLM_OK && r->obs && f.unit != unit) {
-            acc_factor_free(&f);
-            s = acc_factor_create(&f, h, unit, ACC_DAMPING, what, err);
-        }
+        if (s == ACCLLM_OK && r->obs)
+            s = acc_factor_for(&f, &w->collector.hessian[input], r->shapes[w->layer][i].format, ACC_DAMPING, what, err);
         if (s == ACCLLM_OK)
             s = quantize_matrix(w, i, r->obs ? &f : NULL, &r->records[(size_t)w->layer * ACC_LINEARS + i], err);
     }

@@ -1,3 +1,4 @@
+/* Which format each matrix gets: a budget from the target, the choice, and its place in the run. */
 #include "compress/mix.h"
 
 #include <string.h>
@@ -66,13 +67,6 @@ static uint64_t matrices(const acc_run *r)
     return (uint64_t)r->hp->n_layers * ACC_LINEARS;
 }
 
-static double linear_weights(const acc_run *r)
-{
-    double n = 0;
-    for (int i = 0; i < ACC_LINEARS; i++) n += (double)r->plan.linear[i].rows * r->plan.linear[i].cols;
-    return n * r->hp->n_layers;
-}
-
 /* What the file holds beside the linear layers: embedding, output, vectors, and the source's metadata. */
 static uint64_t other_bytes(const acc_run *r)
 {
@@ -87,7 +81,7 @@ static uint64_t other_bytes(const acc_run *r)
 static accllm_status budget_of(const acc_run *r, uint64_t *budget, accllm_error *err)
 {
     *budget = UINT64_MAX;
-    if (r->p->target_bpw > 0) *budget = (uint64_t)(r->p->target_bpw * linear_weights(r) / 8);
+    if (r->p->target_bpw > 0) *budget = (uint64_t)(r->p->target_bpw * acc_run_linear_weights(r) / 8);
     if (r->p->target_bytes) {
         const uint64_t other = other_bytes(r);
         if (r->p->target_bytes <= other)
@@ -117,17 +111,31 @@ static void tell(const acc_run *r, const acc_format *choice, const acc_costs *co
     }
     acc_run_note(r, "mixed precision: %u matrices w2s, %u w2, %u w4, %u w8; %.3f bits per weight; estimated loss %.4g",
                  count[ACC_FMT_W2S], count[ACC_FMT_W2], count[ACC_FMT_W4], count[ACC_FMT_W8],
-                 8 * bytes / linear_weights(r), loss);
+                 8 * bytes / acc_run_linear_weights(r), loss);
+}
+
+/* What every format would take. */
+static accllm_status fill_bytes(const acc_run *r, acc_costs *costs, accllm_error *err)
+{
+    acc_weight shape;
+    for (uint32_t i = 0; i < costs->n; i++)
+        for (int f = 0; f < ACC_FMT_COUNT; f++) {
+            ACC_TRY(acc_run_shape(r, (int)(i % ACC_LINEARS), (acc_format)f, &shape, err));
+            costs->of[i][f].bytes = acc_weight_bytes(&shape);
+        }
+    return ACCLLM_OK;
 }
 
 static accllm_status choose(acc_run *r, acc_costs *costs, acc_format *choice, accllm_error *err)
 {
     uint64_t budget, least;
     ACC_TRY(budget_of(r, &budget, err));
-    ACC_TRY(acc_run_costs(r, costs, err));
-    if (!acc_mix_choose(costs, budget, choice, &least))
+    ACC_TRY(fill_bytes(r, costs, err));
+    if (!acc_mix_choose(costs, budget, choice, &least)) /* no losses yet: the smallest formats */
         return acc_fail(err, ACCLLM_E_ARG, "the target leaves %.3f bits per weight; the smallest possible are %.3f",
-                        8 * (double)budget / linear_weights(r), 8 * (double)least / linear_weights(r));
+                        8 * (double)budget / acc_run_linear_weights(r), 8 * (double)least / acc_run_linear_weights(r));
+    ACC_TRY(acc_run_costs(r, costs, err));
+    (void)acc_mix_choose(costs, budget, choice, &least);
     tell(r, choice, costs);
     ACC_TRY(use(r, choice, err));
     return acc_work_save_formats(&r->work, choice, (uint32_t)matrices(r), err);

@@ -14,7 +14,7 @@ typedef struct acc_costs {
     acc_cost (*of)[ACC_FMT_COUNT]; /* [n] */
 } acc_costs;
 
-/* sense.c: costs->of [n_layers * ACC_LINEARS] is filled. */
+/* sense.c: fills the losses of costs->of [n_layers * ACC_LINEARS]. */
 accllm_status acc_run_costs(acc_run *r, acc_costs *costs, accllm_error *err) ACC_MUST_CHECK;
 
 /*

@@ -35,11 +35,9 @@ void acc_run_progress(acc_run *r, double fraction, const char *fmt, ...)
     r->p->progress(r->p->user, &p);
 }
 
-static uint64_t linear_params(const acc_run *r)
+static double flops_per_second(const acc_run *r)
 {
-    uint64_t n = 0;
-    for (int i = 0; i < ACC_LINEARS; i++) n += (uint64_t)r->plan.linear[i].rows * r->plan.linear[i].cols;
-    return n;
+    return FLOPS_PER_THREAD * acc_pool_size(r->rt->pool);
 }
 
 typedef struct estimate {
@@ -55,7 +53,7 @@ static double square(double x)
 static estimate estimate_run(const acc_run *r)
 {
     const acc_hparams *hp = r->hp;
-    const double tokens = (double)r->cal.n_seqs * r->cal.seq_len, params = (double)linear_params(r);
+    const double tokens = (double)r->cal.n_seqs * r->cal.seq_len, params = acc_run_linear_weights(r) / hp->n_layers;
     const double inputs[4] = {hp->n_embd, (double)hp->n_heads * hp->head_dim, hp->n_embd, hp->n_ff};
     const double seq = (double)r->cal.seq_len * 4;
     estimate e = {.hidden = tokens * hp->n_embd * 4, .layer = params * 4};
@@ -74,12 +72,10 @@ static estimate estimate_run(const acc_run *r)
         e.output += (double)acc_weight_bytes(w) * hp->n_layers;
     }
     flops = tokens * (2 * params + 2 * (double)r->cal.seq_len * hp->n_heads * hp->head_dim) * 2;
-    e.seconds = (flops + hessian_flops + solver_flops) * hp->n_layers / (FLOPS_PER_THREAD * acc_pool_size(r->rt->pool));
-    if (acc_run_has_target(r)) {
-        const double per_second = FLOPS_PER_THREAD * acc_pool_size(r->rt->pool);
+    e.seconds = (flops + hessian_flops + solver_flops) * hp->n_layers / flops_per_second(r);
+    if (acc_run_has_target(r) && !r->mixed) {
         e.sense = acc_run_sense_bytes(r);
-        e.sense_seconds = (8192 * 6 * params + 3 * solver_flops) * hp->n_layers / per_second;
-        e.seconds += e.sense_seconds;
+        e.sense_seconds = (acc_run_sense_flops(r) + 3 * solver_flops * hp->n_layers) / flops_per_second(r);
     }
     e.work_folder = e.output + e.hidden;
     e.output += (double)acc_weight_bytes(&r->plan.embd) + (hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));
@@ -90,8 +86,8 @@ static estimate estimate_run(const acc_run *r)
 static double recover_seconds(const acc_run *r)
 {
     const acc_hparams *hp = r->hp;
-    const double weights = (double)linear_params(r) * hp->n_layers + (double)hp->n_vocab * hp->n_embd;
-    return 8 * weights * (double)r->p->recover_tokens / (FLOPS_PER_THREAD * acc_pool_size(r->rt->pool));
+    const double weights = acc_run_linear_weights(r) + (double)hp->n_vocab * hp->n_embd;
+    return 8 * weights * (double)r->p->recover_tokens / flops_per_second(r); /* 0 tokens: none */
 }
 
 static void warn_disk(const acc_run *r, double need)
@@ -108,11 +104,11 @@ void acc_run_announce(acc_run *r)
 {
     estimate e = estimate_run(r);
     double rest = 1 - (double)r->resumed / r->hp->n_layers;
-    r->layers_begin =
-        r->mixed ? 0 : 0.98 * e.sense_seconds / (e.seconds + (r->p->recover_tokens ? recover_seconds(r) : 0));
-    r->layers_end = 0.98 * e.seconds / (e.seconds + (r->p->recover_tokens ? recover_seconds(r) : 0));
+    const double total = e.sense_seconds + e.seconds + recover_seconds(r);
+    r->layers_begin = 0.98 * e.sense_seconds / total;
+    r->layers_end = 0.98 * (e.sense_seconds + e.seconds) / total;
     acc_run_note(r, "%s: %u layers, %.1f M linear weights -> %s (%s, groups of %u), embedding and head %s", r->hp->name,
-                 r->hp->n_layers, (double)linear_params(r) * r->hp->n_layers / 1e6,
+                 r->hp->n_layers, acc_run_linear_weights(r) / 1e6,
                  acc_run_has_target(r) ? "mixed formats" : acc_format_name(r->weights), r->obs ? "obs" : "rtn",
                  r->plan.linear[0].group, acc_format_name(r->head));
     acc_run_note(r, "calibration: %u sequences of %u tokens (%s, %llu tokens in all)", r->cal.n_seqs, r->cal.seq_len,
@@ -124,7 +120,7 @@ void acc_run_announce(acc_run *r)
                  e.hessians / 1e6, e.solver / 1e6);
     if (e.sense > 0) acc_run_note(r, "memory: about %.0f MB while the sensitivities are measured", e.sense / 1e6 + 50);
     acc_run_note(r, "disk: output %.1f MB, work folder up to %.1f MB while it runs; time: very roughly %.0f s",
-                 e.output / 1e6, e.work_folder / 1e6, e.seconds * rest + 1);
+                 e.output / 1e6, e.work_folder / 1e6, e.sense_seconds + e.seconds * rest + 1);
     if (r->p->recover_tokens)
         acc_run_note(r, "recovery: %llu tokens of distillation, about %.0f MB of memory; time: very roughly %.1f h",
                      (unsigned long long)r->p->recover_tokens, (double)acc_run_recover_bytes(r) / 1e6,

@@ -74,6 +74,7 @@ void acc_run_announce(acc_run *r); /* size, memory, time, warnings */
 /* setup.c */
 acc_vector_place acc_run_vector(const acc_run *r, acc_tensor_id id); /* n 0: none */
 accllm_status acc_run_setup(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+double acc_run_linear_weights(const acc_run *r);                      /* of all layers */
 acc_layer_data acc_run_layer_sizes(const acc_run *r, uint32_t layer); /* for acc_work_load_layer() */
 /* The shape of matrix `linear` in a format. */
 accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, acc_weight *w,
@@ -86,6 +87,7 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err);
 bool acc_run_has_target(const acc_run *r);
 accllm_status acc_run_mix(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 double acc_run_sense_bytes(const acc_run *r); /* memory that it will take */
+double acc_run_sense_flops(const acc_run *r); /* of its gradients */
 /* Those that an earlier run chose, from the work folder; sets r->mixed. */
 accllm_status acc_run_load_mix(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 
@@ -121,10 +123,10 @@ typedef struct acc_collector {
     uint32_t n_embd, head_dim, kv_dim, page, sinks, length; /* length: tokens of a sequence */
     float *direction;                                       /* [kv_dim]: put there by acc_balance_keys() */
     double *key_sum;                                        /* [kv_dim] of page-rotated keys; NULL: not collected */
+    uint64_t n_keys;
     float *residual[2]; /* of one sequence: before attention; between it and the feed-forward part */
     float *weighed;     /* its inputs of out or down, each token by its weight */
-    uint64_t n_keys;
-    float *cos, *sin; /* [page][head_dim / 2] */
+    float *cos, *sin;   /* [page][head_dim / 2] */
 } acc_collector;
 
 accllm_status acc_collector_create(acc_collector *c, const acc_run *r, accllm_error *err) ACC_MUST_CHECK;

@@ -23,7 +23,7 @@ static accllm_status solve(acc_pool *pool, const acc_quantize_params *p, acc_cod
 {
     const float *d = p->obs && f ? f->d : NULL;
     stats->rtn_error = -1;
-    if (f) ACC_TRY(measure_rtn(pool, c, w, wt, f, &stats->rtn_error, err));
+    if (f && !p->no_rtn) ACC_TRY(measure_rtn(pool, c, w, wt, f, &stats->rtn_error, err));
     if (p->choose_levels && c->format == ACC_FMT_W2S) acc_choose_levels(pool, c, wt, d);
     acc_choose_scales(pool, c, wt, d);
     if (!p->obs) return acc_solve_rtn(pool, c, wt, NULL, err);

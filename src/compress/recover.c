@@ -47,9 +47,8 @@ static uint32_t sequence_length(const acc_run *r)
 uint64_t acc_run_recover_bytes(const acc_run *r)
 {
     const acc_hparams *hp = r->hp;
-    const uint64_t head = (uint64_t)hp->n_vocab * hp->n_embd * 4, logits = 8ull * ACC_LOSS_ROWS * hp->n_vocab;
-    return acc_train_model_bytes(hp, true, true) + acc_train_model_bytes(hp, false, false) + head + logits +
-           acc_tape_bytes(hp, BATCH, sequence_length(r), true, acc_pool_size(r->rt->pool));
+    return acc_train_model_bytes(hp, true, true) + acc_train_model_bytes(hp, false, false) +
+           acc_trainer_bytes(hp, BATCH, sequence_length(r), true, acc_pool_size(r->rt->pool));
 }
 
 /* ---- the text ---- */

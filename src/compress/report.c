@@ -12,14 +12,11 @@
 static void totals(const acc_run *r, accllm_compress_result *res)
 {
     const acc_hparams *hp = r->hp;
-    double linear_bytes = 0, linear = 0, bytes, params;
+    double linear_bytes = 0, bytes, params;
+    const double linear = acc_run_linear_weights(r);
     struct stat st;
     for (uint32_t layer = 0; layer < hp->n_layers; layer++)
-        for (int i = 0; i < ACC_LINEARS; i++) {
-            const acc_weight *w = &r->shapes[layer][i];
-            linear_bytes += (double)acc_weight_bytes(w);
-            linear += (double)w->rows * w->cols;
-        }
+        for (int i = 0; i < ACC_LINEARS; i++) linear_bytes += (double)acc_weight_bytes(&r->shapes[layer][i]);
     const double vectors = (2.0 * hp->n_layers + 1) * hp->n_embd;
     bytes = linear_bytes + (double)acc_weight_bytes(&r->plan.embd) + 4 * vectors;
     params = linear + (double)hp->n_vocab * hp->n_embd + vectors;

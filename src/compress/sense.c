@@ -113,21 +113,14 @@ static accllm_status one_cost(sense *s, uint32_t layer, int i, acc_format format
     acc_codes c;
     acc_weight shape;
     acc_quantize_stats stats;
-    const acc_quantize_params p = {.obs = format != ACC_FMT_W8, .choose_levels = format == ACC_FMT_W2S};
+    const acc_quantize_params p = {.obs = format != ACC_FMT_W8, .choose_levels = true, .no_rtn = true};
     acc_tensor_name(name, sizeof name, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer, "weight");
     ACC_TRY(acc_check_abort(r->rt, err));
     ACC_TRY(acc_run_shape(r, i, format, &shape, err));
-    const uint32_t unit = format == ACC_FMT_W2S ? 4 : 1;
-    if (f->unit != unit) {
-        acc_factor_free(f);
-        ACC_TRY(acc_factor_create(f, &s->collector.hessian[acc_input_of[i]], unit, ACC_DAMPING, name, err));
-    }
+    ACC_TRY(acc_factor_for(f, &s->collector.hessian[acc_input_of[i]], format, ACC_DAMPING, name, err));
     ACC_TRY(acc_codes_create(&c, &shape, shape.rows, err));
     accllm_status st = acc_quantize(r->rt->pool, &p, &shape, s->scaled, f, &c, &stats, name, err);
-    if (st == ACCLLM_OK) {
-        acc_cost *cost = &s->costs->of[(size_t)layer * ACC_LINEARS + i][format];
-        *cost = (acc_cost){.bytes = acc_weight_bytes(&shape), .loss = stats.error};
-    }
+    if (st == ACCLLM_OK) s->costs->of[(size_t)layer * ACC_LINEARS + i][format].loss = stats.error;
     acc_codes_free(&c);
     return st;
 }
@@ -139,10 +132,9 @@ static accllm_status layer_costs(sense *s, uint32_t layer, accllm_error *err)
     acc_run_progress(r, r->layers_begin * (0.3 + 0.7 * layer / r->hp->n_layers), "sensitivity: layer %u/%u", layer + 1,
                      r->hp->n_layers);
     for (int i = 0; i < 4; i++) acc_hessian_reset(&s->collector.hessian[i]);
-    for (uint32_t q = 0; q < s->n_seqs; q++) {
+    for (uint32_t q = 0; q < s->n_seqs; q++)
         ACC_TRY(acc_ref_layer_forward(r->rt, r->hp, &s->l, s->states + q * floats, r->cal.seq_len, &r->attention,
                                       s->work, acc_collector_tap, &s->collector, err));
-    }
     for (int input = 0; input < 4; input++) {
         acc_factor f = {0};
         accllm_status st = ACCLLM_OK;
@@ -202,11 +194,15 @@ accllm_status acc_run_costs(acc_run *r, acc_costs *costs, accllm_error *err)
     return st;
 }
 
-/* The whole model in floats with a batch's activations; or the Hessians with the states of a few sequences. */
+/* The most that stands in memory at once: the whole model in floats and a batch's activations. */
 double acc_run_sense_bytes(const acc_run *r)
 {
-    const acc_hparams *hp = r->hp;
-    const double head = 4.0 * hp->n_vocab * hp->n_embd, logits = 8.0 * ACC_LOSS_ROWS * hp->n_vocab;
-    return (double)acc_train_model_bytes(hp, false, false) + head + logits +
-           (double)acc_tape_bytes(hp, BATCH, gradient_length(r), false, acc_pool_size(r->rt->pool));
+    return (double)(acc_train_model_bytes(r->hp, false, false) +
+                    acc_trainer_bytes(r->hp, BATCH, gradient_length(r), false, acc_pool_size(r->rt->pool)));
+}
+
+/* The way there and back of the batches. */
+double acc_run_sense_flops(const acc_run *r)
+{
+    return 6 * acc_run_linear_weights(r) * BATCHES * BATCH * gradient_length(r);
 }

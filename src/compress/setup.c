@@ -133,6 +133,13 @@ static void place_vectors(acc_run *r)
     r->n_vectors = at;
 }
 
+double acc_run_linear_weights(const acc_run *r)
+{
+    double n = 0;
+    for (int i = 0; i < ACC_LINEARS; i++) n += (double)r->plan.linear[i].rows * r->plan.linear[i].cols;
+    return n * r->hp->n_layers;
+}
+
 acc_layer_data acc_run_layer_sizes(const acc_run *r, uint32_t layer)
 {
     acc_layer_data d = {.n_vectors = r->n_vectors};

@@ -53,7 +53,15 @@ typedef struct acc_factor {
 /* E_NUMERIC: h holds NaN or infinity, or cannot be factored. `what` names it in messages. */
 accllm_status acc_factor_create(acc_factor *f, const acc_hessian *h, uint32_t unit, double damping, const char *what,
                                 accllm_error *err) ACC_MUST_CHECK;
-void acc_factor_free(acc_factor *f);
+void acc_factor_free(acc_factor *f); /* safe on a zeroed struct, zeroes it */
+/* Columns of one code. */
+static inline uint32_t acc_code_unit(acc_format f)
+{
+    return f == ACC_FMT_W2S ? 4 : 1;
+}
+/* Makes f (zeroed, or of the same h and damping) serve the codes of a format, unless it does already. */
+accllm_status acc_factor_for(acc_factor *f, const acc_hessian *h, acc_format format, double damping, const char *what,
+                             accllm_error *err) ACC_MUST_CHECK;
 
 /* ---- codes of a block of rows (codes.c) ---- */
 
@@ -184,7 +192,8 @@ accllm_status acc_codes_loss(acc_pool *pool, acc_codes *c, const float *w, const
 typedef struct acc_quantize_params {
     bool obs;
     uint32_t descent;   /* sweeps of coordinate descent after it */
-    bool choose_levels; /* W2S: (1,2), (1,3), (2,5) by predicted loss; else the shape's levels */
+    bool choose_levels; /* of W2S: (1,2), (1,3), (2,5) by predicted loss; else the shape's levels */
+    bool no_rtn;        /* round-to-nearest is not measured */
 } acc_quantize_params;
 
 typedef struct acc_quantize_stats {

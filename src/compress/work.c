@@ -92,11 +92,12 @@ static accllm_status take_lock(acc_work *w, accllm_error *err)
     return acc_fail(err, ACCLLM_E_IO, "%s: cannot lock", path);
 }
 
-static accllm_status save_config(const acc_work *w, const char *text, accllm_error *err)
+/* A small file of text, whole or not at all. */
+static accllm_status save_text(const acc_work *w, const char *name, const char *text, accllm_error *err)
 {
     char path[PATH_MAX];
     acc_writer out;
-    if (!work_path(w, path, "config.json")) return acc_fail(err, ACCLLM_E_ARG, "%s: the name is too long", w->dir);
+    if (!work_path(w, path, name)) return acc_fail(err, ACCLLM_E_ARG, "%s: the name is too long", w->dir);
     ACC_TRY(acc_writer_open(&out, path, err));
     acc_writer_put(&out, text, strlen(text));
     return acc_writer_commit(&out, err);
@@ -158,7 +159,7 @@ accllm_status acc_work_open(acc_work *w, const char *out_path, const json_t *con
     if (s == ACCLLM_OK && resume) s = check_config(w, config, &found, err);
     if (s == ACCLLM_OK && !found) {
         empty_folder(w);
-        s = save_config(w, text, err);
+        s = save_text(w, "config.json", text, err);
     }
     if (s == ACCLLM_OK) w->config_hash = acc_fnv1a(ACC_FNV_START, text, strlen(text));
     free(text);
@@ -168,19 +169,12 @@ accllm_status acc_work_open(acc_work *w, const char *out_path, const json_t *con
 
 accllm_status acc_work_save_formats(const acc_work *w, const acc_format *f, uint32_t n, accllm_error *err)
 {
-    char path[PATH_MAX];
-    acc_writer out;
     json_t *all = json_array();
     for (uint32_t i = 0; i < n; i++) (void)json_array_append_new(all, json_string(acc_format_name(f[i])));
     char *text = json_array_size(all) == n ? json_dumps(all, JSON_INDENT(0)) : NULL;
     json_decref(all);
     if (!text) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: formats");
-    accllm_status s = work_path(w, path, "formats.json") ? acc_writer_open(&out, path, err)
-                                                         : acc_fail(err, ACCLLM_E_IO, "%s: path too long", w->dir);
-    if (s == ACCLLM_OK) {
-        acc_writer_put(&out, text, strlen(text));
-        s = acc_writer_commit(&out, err);
-    }
+    accllm_status s = save_text(w, "formats.json", text, err);
     free(text);
     return s;
 }

@@ -11,6 +11,7 @@
 
 #define ACC_MAX_HEAD_DIM 256
 #define ACC_MAX_SINKS 1024
+#define ACC_MAX_NEAR 256 /* positions of a 4-bit cache that are kept at 8 bits too: within a segment of attention */
 
 typedef struct acc_hparams {
     char name[128];

@@ -95,9 +95,9 @@ static void plan_tile(const attend_job *j, uint32_t worker, uint32_t item, tile 
     t->group = j->hp->n_heads / j->hp->n_kv_heads;
     uint64_t first = j->span->first + t->i0, last = first + t->n - 1;
     t->n_sinks = last + 1 < kv->sinks ? (uint32_t)(last + 1) : kv->sinks;
-    t->lo = first >= kv->window ? first - kv->window + 1 : 0;
+    t->lo = acc_ref_last(first, kv->window);
     if (t->lo < kv->sinks) t->lo = kv->sinks;
-    t->near_lo = first >= kv->near ? first - kv->near + 1 : 0;
+    t->near_lo = acc_ref_last(first, kv->near);
     if (t->near_lo < t->lo) t->near_lo = t->lo;
     t->n_near = kv->near && last >= t->near_lo ? (uint32_t)(last - t->near_lo + 1) : 0;
     t->n_window = last >= t->lo + kv->near ? (uint32_t)(last - kv->near - t->lo + 1) : 0;
@@ -165,13 +165,13 @@ typedef struct visible {
 /* The parts of one row of scores, for the query at pos. */
 static void see(const acc_ref_kv *kv, const tile *t, uint64_t pos, float *s, visible out[3])
 {
-    uint64_t lo = pos >= kv->window ? pos - kv->window + 1 : 0, near = pos >= kv->near ? pos - kv->near + 1 : 0;
+    uint64_t lo = acc_ref_last(pos, kv->window), near = acc_ref_last(pos, kv->near);
     uint32_t sinks = pos + 1 < t->n_sinks ? (uint32_t)(pos + 1) : t->n_sinks;
     out[0] = (visible){s, 0, sinks, t->n_sinks};
     if (lo < t->lo) lo = t->lo;
     if (near < lo) near = lo;
-    uint64_t end = kv->near ? near : pos + 1;
-    out[1] = (visible){s + t->n_sinks, (uint32_t)(lo - t->lo), end > t->lo ? (uint32_t)(end - t->lo) : 0, t->n_window};
+    out[1] =
+        (visible){s + t->n_sinks, (uint32_t)(lo - t->lo), near > t->lo ? (uint32_t)(near - t->lo) : 0, t->n_window};
     out[2] = (visible){s + t->n_sinks + t->n_window, 0, 0, t->n_near};
     if (t->n_near && pos >= near) {
         out[2].a = (uint32_t)(near - t->near_lo);

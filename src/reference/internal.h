@@ -59,10 +59,15 @@ typedef struct acc_ref_span {
     const float *base_cos, *base_sin;
 } acc_ref_span;
 
+/* The first of the last n positions up to pos; n 0: the position behind it. */
+static inline uint64_t acc_ref_last(uint64_t pos, uint64_t n)
+{
+    return pos >= n ? pos - n + 1 : 0;
+}
+
 /* Rotates and stores the chunk's keys and values, [n][n_kv_heads * head_dim]. False: a value that has no code. */
 bool acc_ref_kv_put(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, const float *k,
                     const float *v);
-#define ACC_REF_NEAR_MAX 256u
 #define ACC_REF_BLOCK 64u /* most queries per block */
 /* Queries per block for chunks of n tokens that see at most max_keys keys, and the floats of scratch per worker;
  * false: overflow. */

@@ -31,8 +31,8 @@ static accllm_status shape(ref_session *s, const accllm_session_params *p, accll
         return acc_fail(err, ACCLLM_E_UNSUPPORTED, "the float reference has no %u-bit cache", p->kv_bits);
     s->kv.near = s->kv.bits == 4 ? p->kv_near : 0;
     s->kv.near_rows = s->kv.near ? s->kv.near + s->chunk : 0;
-    if (s->kv.near > ACC_REF_NEAR_MAX)
-        return acc_fail(err, ACCLLM_E_ARG, "%u near positions: at most %u", s->kv.near, ACC_REF_NEAR_MAX);
+    if (s->kv.near > ACC_MAX_NEAR)
+        return acc_fail(err, ACCLLM_E_ARG, "%u near positions: at most %d", s->kv.near, ACC_MAX_NEAR);
     if (p->full_attention) {
         rows = s->limit = p->n_ctx ? p->n_ctx : trained;
         s->kv.window = UINT64_MAX / 2;
@@ -96,10 +96,9 @@ static void session_reset(void *self)
 static bool session_rewind(void *self, uint64_t position)
 {
     ref_session *s = self;
-    uint64_t begin = position >= s->kv.window ? position - s->kv.window + 1 : 0;
+    uint64_t begin = acc_ref_last(position, s->kv.window), near = acc_ref_last(position, s->kv.near);
     if (begin < s->kv.sinks) begin = s->kv.sinks;
     if (begin < position && s->position - begin > s->kv.ring_rows) return false;
-    uint64_t near = position >= s->kv.near ? position - s->kv.near + 1 : 0;
     if (near < begin) near = begin;
     if (s->kv.near && near < position && s->position - near > s->kv.near_rows) return false;
     s->position = position;

@@ -55,6 +55,12 @@ void acc_trainer_free(acc_trainer **trainer)
     *trainer = NULL;
 }
 
+uint64_t acc_trainer_bytes(const acc_hparams *hp, uint32_t n_seqs, uint32_t seq_len, bool keep_all, uint32_t n_threads)
+{
+    const uint64_t head = (uint64_t)hp->n_vocab * hp->n_embd * 4, logits = 8ull * ACC_LOSS_ROWS * hp->n_vocab;
+    return head + logits + acc_tape_bytes(hp, n_seqs, seq_len, keep_all, n_threads);
+}
+
 static const float *value(const acc_train_model *m, acc_tensor_id id)
 {
     return acc_train_find(m, id, 0)->value;

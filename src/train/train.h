@@ -124,6 +124,8 @@ typedef struct acc_trainer acc_trainer;
 accllm_status acc_trainer_create(acc_trainer **out, accllm_runtime *rt, const acc_hparams *hp, uint32_t n_seqs,
                                  uint32_t seq_len, bool keep_all, accllm_error *err) ACC_MUST_CHECK;
 void acc_trainer_free(acc_trainer **t);
+/* Bytes that it takes, but for a few states of a batch. */
+uint64_t acc_trainer_bytes(const acc_hparams *hp, uint32_t n_seqs, uint32_t seq_len, bool keep_all, uint32_t n_threads);
 
 /* ids [n_seqs * seq_len] through the student (values as they stand). sink (NULL: no gradients) gets every parameter's
  * gradient once, and may change latents and, where a tensor is not coded, values. rules: the student's; the teacher is

@@ -111,6 +111,10 @@ class BadUsage(Case):
         ]:
             self.fails(2, *args, says=says)
 
+    def test_a_target_size_chooses_the_formats(self):
+        for target in ("--target-bpw", "--target-size"):
+            self.fails(2, "compress", "a", "b", target, "3", "--weights", "w4", says="choose the formats themselves")
+
     def test_an_instruction_set_that_is_not_there(self):
         for args, env in ((["--isa", "mmx"], None), ([], {"ACCLLM_ISA": "mmx"})):
             self.fails(2, "run", "m", "-p", "a", *args, says="mmx", env=env)

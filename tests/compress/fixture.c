@@ -95,3 +95,18 @@ void same_output(const fixture *f, const acc_file *want)
     assert_memory_equal(got.data, want->data, want->size);
     acc_file_close(&got);
 }
+
+void interrupt_and_resume(fixture *f, unsigned stop_at, const acc_file *want, accllm_compress_result *r)
+{
+    assert_int_equal(unlink(f->out), 0);
+    f->p.resume = false;
+    f->watch.stop_at = stop_at;
+    assert_int_equal(compress(f, NULL), ACCLLM_E_CANCELLED);
+    assert_false(exists(f->out));
+    accllm_runtime_clear_abort(f->rt);
+    f->watch.stop_at = 0;
+    f->p.resume = true;
+    must_compress(f, r);
+    assert_true(!f->watch.fell);
+    same_output(f, want);
+}

@@ -40,6 +40,8 @@ accllm_status compress(fixture *f, accllm_compress_result *r);
 void must_compress(fixture *f, accllm_compress_result *r);
 const char *beside(fixture *f, const char *suffix); /* the output's path with a suffix, valid until the next call */
 bool exists(const char *path);
+/* A fresh run that is stopped after some progress calls leaves no output; resumed, it ends in the wanted bytes. */
+void interrupt_and_resume(fixture *f, unsigned stop_at, const acc_file *want, accllm_compress_result *r);
 acc_file read_output(const fixture *f);
 void same_output(const fixture *f, const acc_file *want);
 

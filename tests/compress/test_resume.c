@@ -28,18 +28,8 @@ static void an_interrupted_run_resumes_to_the_same_bytes(void **state)
     same_output(&f, &want);
     unsigned resumed = 0;
     for (unsigned stop = 1; stop < calls; stop += stop < 6 ? 1 : 5) {
-        assert_int_equal(unlink(f.out), 0);
-        f.p.resume = false;
-        f.watch.stop_at = stop;
-        assert_int_equal(compress(&f, NULL), ACCLLM_E_CANCELLED);
-        assert_false(exists(f.out));
-        accllm_runtime_clear_abort(f.rt);
-        f.watch.stop_at = 0;
-        f.p.resume = true;
-        must_compress(&f, &r);
-        assert_true(!f.watch.fell);
+        interrupt_and_resume(&f, stop, &want, &r);
         resumed |= 1u << r.resumed_layers;
-        same_output(&f, &want);
     }
     assert_int_equal(resumed, 15); /* stopped with 0, 1, 2 and 3 layers done */
     /* Another number of threads: the same bytes. */
