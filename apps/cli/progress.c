@@ -7,6 +7,8 @@
 #include "clock.h"
 #include "report.h"
 
+#define PLAIN_SECONDS 60 /* a plain line at least this often, and one for every tenth of the work */
+
 /* What is on the terminal now. A process has one standard error, so this state is the process's. */
 static struct {
     bool shown; /* a changing line is on the terminal */
@@ -32,7 +34,9 @@ void cli_progress_show(const char *stage, const char *detail, double fraction, d
     fraction = fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
     int tenth = (int)(fraction * 10);
     if (tenth + 1 < state.tenth) state.tenth = 0; /* other work has begun */
-    if (tty ? state.shown && now - state.at < 0.1 && fraction < 1 : tenth < state.tenth) return;
+    if (tty ? state.shown && now - state.at < 0.1 && fraction < 1
+            : tenth < state.tenth && now - state.at < PLAIN_SECONDS)
+        return;
     char left[64];
     format_left(seconds_left, left, sizeof left);
     (void)fprintf(stderr, "%s%3.0f%% %s%s%s%s%s", tty ? "\r\033[K" : "", fraction * 100, stage, detail ? ", " : "",
