@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/clones.h"
 #include "reference/internal.h"
 #include "reference/tape.h"
 
@@ -16,7 +17,7 @@ typedef struct rows_job {
     atomic_bool bad;
 } rows_job;
 
-static void a8_row(float *x, uint32_t n)
+ACC_CLONES static void a8_row(float *x, uint32_t n)
 {
     float max = 0;
     for (uint32_t i = 0; i < n; i++) max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
@@ -59,7 +60,7 @@ bool acc_tape_norm(accllm_runtime *rt, const float *x, const float *g, uint32_t 
 }
 
 /* y = x r g with r = (mean(x^2) + eps)^-1/2: dx = r g dy - x r^3 / n sum(x g dy). */
-static void norm_back_worker(void *ctx, uint32_t worker, uint32_t n_workers)
+ACC_CLONES static void norm_back_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     rows_job *j = ctx;
     uint32_t begin, end;
@@ -79,7 +80,7 @@ static void norm_back_worker(void *ctx, uint32_t worker, uint32_t n_workers)
     }
 }
 
-static void norm_gain_worker(void *ctx, uint32_t worker, uint32_t n_workers)
+ACC_CLONES static void norm_gain_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     rows_job *j = ctx;
     uint32_t begin, end;
@@ -107,7 +108,7 @@ typedef struct silu_back_job {
 
 #define STRIP 256
 
-static void silu_back_worker(void *ctx, uint32_t worker, uint32_t n_workers)
+ACC_CLONES static void silu_back_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     silu_back_job *j = ctx;
     const size_t strips = (j->n + STRIP - 1) / STRIP;

@@ -1,6 +1,7 @@
 /* Adam over latent weights and log scales (Kingma and Ba 2015). */
 #include <math.h>
 
+#include "core/clones.h"
 #include "train/internal.h"
 
 acc_adam acc_adam_at(uint64_t step, float rate_factor, float scale_rate)
@@ -18,7 +19,8 @@ typedef struct adam_job {
 } adam_job;
 
 /* In units of whole vectors, so that the compiler can use them. */
-static void update(const acc_adam *a, float rate, float *w, float *mean, float *square, const float *g, size_t n)
+ACC_CLONES static void update(const acc_adam *a, float rate, float *w, float *mean, float *square, const float *g,
+                              size_t n)
 {
     const float b1 = (float)ACC_ADAM_BETA1, b2 = (float)ACC_ADAM_BETA2, c1 = rate * a->correct1, c2 = a->correct2;
     for (size_t i = 0; i < n; i++) {

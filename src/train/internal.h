@@ -13,9 +13,9 @@ static inline uint32_t acc_train_group(const acc_weight *s, uint32_t g)
     return left < s->group ? left : s->group;
 }
 
-/* The quad of W2S with levels l1 < l2 nearest to u: the two largest gains of a pair, or the best single where that
- * takes more off the error, or zero. */
-void acc_train_quad(const float u[4], float l1, float l2, int8_t q[4]);
+/* The quads of W2S with levels l1 < l2 nearest to w [n] * inverse: the two largest gains of a pair, or the best single
+ * where that takes more off the error, or zero. A last quad may be incomplete. */
+void acc_train_quads(const float *w, uint32_t n, float inverse, float l1, float l2, int8_t *q);
 
 /* Where a training stands. */
 typedef struct acc_train_state {

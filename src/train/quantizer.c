@@ -1,57 +1,104 @@
 /*
  * Latent weights to codes, row by row, by nearest code word without enumeration; the gradient's way back is straight
- * through. The best quad of W2S under plain squared error: see acc_train_quad().
+ * through. The best quad of W2S under plain squared error: see acc_train_quads().
  */
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
+#include "core/clones.h"
 #include "core/memory.h"
 #include "train/internal.h"
 
-/* What a code word q of magnitude |q| takes off the squared error of u, in units of the scale: |q| (2|u| - |q|). */
-static inline float gain(float q, float u)
+#define LANES 16 /* quads side by side */
+
+/* Quads element by element: [4][LANES]. */
+typedef struct quads {
+    float u[4][LANES], size[4][LANES], pick[4][LANES];
+    float gain[4][LANES]; /* what an element's level in a pair takes off the squared error: q (2|u| - q) */
+} quads;
+
+static inline void measure(quads *q, const float *w, float inverse, float l1, float l2)
 {
-    return q * (2 * u - q);
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < LANES; k++) {
+            const float u = w[4 * k + i] * inverse, size = fabsf(u), pick = size < (l1 + l2) / 2 ? l1 : l2;
+            q->u[i][k] = u;
+            q->size[i][k] = size;
+            q->pick[i][k] = pick;
+            q->gain[i][k] = pick * (2 * size - pick);
+        }
 }
 
-static inline int signed_int(float q, float u)
+/* The two largest gains of each quad, the earlier element first where they are equal. */
+static inline void best_pair(const quads *q, int32_t first[LANES], int32_t second[LANES], float gain[LANES])
 {
-    return u < 0 ? -(int)q : (int)q;
+    float g1[LANES], g2[LANES];
+    for (int k = 0; k < LANES; k++) g1[k] = q->gain[0][k], g2[k] = -INFINITY, first[k] = 0, second[k] = -1;
+    for (int i = 1; i < 4; i++)
+        for (int k = 0; k < LANES; k++) {
+            const float g = q->gain[i][k];
+            const bool higher = g > g1[k], middle = !higher && g > g2[k];
+            g2[k] = higher ? g1[k] : middle ? g : g2[k];
+            second[k] = higher ? first[k] : middle ? i : second[k];
+            g1[k] = higher ? g : g1[k];
+            first[k] = higher ? i : first[k];
+        }
+    for (int k = 0; k < LANES; k++) gain[k] = g1[k] + g2[k];
 }
 
-void acc_train_quad(const float u[4], float l1, float l2, int8_t q[4])
+/* The best of one element alone, which has three levels; single -1: zero is better. */
+static inline void best_single(const quads *q, float l1, float l2, int32_t single[LANES], float size[LANES],
+                               float gain[LANES])
 {
-    float size[4], pick[4], pair_gain[4], best_single = 0, single_size = 0;
-    int first = -1, second = -1, single = -1;
-    for (int i = 0; i < 4; i++) {
-        size[i] = fabsf(u[i]);
-        pick[i] = size[i] < (l1 + l2) / 2 ? l1 : l2;
-        pair_gain[i] = gain(pick[i], size[i]);
-        if (first < 0 || pair_gain[i] > pair_gain[first]) {
-            second = first;
-            first = i;
-        } else if (second < 0 || pair_gain[i] > pair_gain[second]) {
-            second = i;
+    const float levels[3] = {l2 - l1, 2 * l1, l1 + l2};
+    for (int k = 0; k < LANES; k++) gain[k] = 0, size[k] = 0, single[k] = -1;
+    for (int i = 0; i < 4; i++)
+        for (int l = 0; l < 3; l++)
+            for (int k = 0; k < LANES; k++) {
+                const float g = levels[l] * (2 * q->size[i][k] - levels[l]);
+                const bool better = g > gain[k];
+                gain[k] = better ? g : gain[k];
+                size[k] = better ? levels[l] : size[k];
+                single[k] = better ? i : single[k];
+            }
+}
+
+/* Codes of LANES quads. */
+ACC_CLONES static void nearest_quads(const float *w, float inverse, float l1, float l2, int8_t *out)
+{
+    quads q;
+    int32_t first[LANES], second[LANES], single[LANES];
+    float pair_gain[LANES], single_gain[LANES], size[LANES];
+    measure(&q, w, inverse, l1, l2);
+    best_pair(&q, first, second, pair_gain);
+    best_single(&q, l1, l2, single, size, single_gain);
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < LANES; k++) {
+            const float pair = first[k] == i || second[k] == i ? q.pick[i][k] : 0, one = single[k] == i ? size[k] : 0;
+            const float magnitude = pair_gain[k] > single_gain[k] ? pair : one;
+            out[4 * k + i] = (int8_t)(int)(q.u[i][k] < 0 ? -magnitude : magnitude);
         }
-        const float singles[3] = {l2 - l1, 2 * l1, l1 + l2};
-        for (int k = 0; k < 3; k++) {
-            const float g = gain(singles[k], size[i]);
-            if (g > best_single) best_single = g, single = i, single_size = singles[k];
+}
+
+void acc_train_quads(const float *w, uint32_t n, float inverse, float l1, float l2, int8_t *q)
+{
+    for (uint32_t at = 0; at < n; at += 4 * LANES) {
+        const uint32_t here = n - at < 4 * LANES ? n - at : 4 * LANES;
+        if (here == 4 * LANES) {
+            nearest_quads(w + at, inverse, l1, l2, q + at);
+            continue;
         }
-    }
-    memset(q, 0, 4);
-    const float pair = pair_gain[first] + pair_gain[second];
-    if (pair > best_single) {
-        q[first] = (int8_t)signed_int(pick[first], u[first]);
-        q[second] = (int8_t)signed_int(pick[second], u[second]);
-    } else if (single >= 0) {
-        q[single] = (int8_t)signed_int(single_size, u[single]);
+        float some[4 * LANES] = {0};
+        int8_t codes[4 * LANES];
+        memcpy(some, w + at, here * sizeof *w);
+        nearest_quads(some, inverse, l1, l2, codes);
+        memcpy(q + at, codes, here);
     }
 }
 
 /* u = w * inverse, rounded to the nearest of W2's levels -3, -1, 1, 3. */
-static void w2_group(const float *w, uint32_t n, float inverse, int8_t *ints)
+ACC_CLONES static void w2_group(const float *w, uint32_t n, float inverse, int8_t *ints)
 {
     for (uint32_t i = 0; i < n; i++) {
         float u = w[i] * inverse;
@@ -61,7 +108,7 @@ static void w2_group(const float *w, uint32_t n, float inverse, int8_t *ints)
 }
 
 /* u = w * inverse, rounded to nearest into [lo, hi]. */
-static void dense_group(const float *w, uint32_t n, float inverse, float lo, float hi, int8_t *ints)
+ACC_CLONES static void dense_group(const float *w, uint32_t n, float inverse, float lo, float hi, int8_t *ints)
 {
     for (uint32_t i = 0; i < n; i++) {
         float u = w[i] * inverse;
@@ -81,13 +128,7 @@ static void group_codes(const acc_weight *s, const float *w, uint32_t n, float s
         dense_group(w, n, inverse, s->format == ACC_FMT_W4 ? -8 : -127, s->format == ACC_FMT_W4 ? 7 : 127, ints);
         return;
     }
-    for (uint32_t i = 0; i < n; i += 4) {
-        float u[4] = {0};
-        for (uint32_t k = 0; k < 4 && i + k < n; k++) u[k] = w[i + k] * inverse;
-        int8_t q[4];
-        acc_train_quad(u, s->level1, s->level2, q);
-        memcpy(ints + i, q, n - i < 4 ? n - i : 4);
-    }
+    acc_train_quads(w, n, inverse, s->level1, s->level2, ints);
 }
 
 /* A row's scales: rscale, and what m follows from. */
@@ -145,6 +186,11 @@ typedef struct quantize_job {
 
 #define ROWS_AT_ONCE 16
 
+ACC_CLONES static void to_values(const int8_t *ints, uint32_t n, float scale, float *out)
+{
+    for (uint32_t i = 0; i < n; i++) out[i] = (float)ints[i] * scale;
+}
+
 static void quantize_row(acc_train_tensor *t, uint32_t row)
 {
     const acc_weight *s = &t->shape;
@@ -154,7 +200,7 @@ static void quantize_row(acc_train_tensor *t, uint32_t row)
         const uint32_t n = acc_train_group(s, g);
         float *out = t->value + (size_t)row * s->cols + (size_t)g * s->group;
         const float scale = r.rscale * (float)group_of_row(t, &r, row, g, n, ints);
-        for (uint32_t i = 0; i < n; i++) out[i] = (float)ints[i] * scale;
+        to_values(ints, n, scale, out);
     }
 }
 

@@ -30,11 +30,16 @@ static float error_of(const float u[4], const int8_t q[4])
 
 static void check_quads(int l1, int l2)
 {
-    for (uint64_t i = 0; i < 20000; i++) {
-        float u[4], best = INFINITY;
-        int8_t q[4], quad[4];
-        for (int k = 0; k < 4; k++) u[k] = normal(3, 4 * i + (uint64_t)k) * (float)(i % 5 + 1) * 0.7f;
-        acc_train_quad(u, (float)l1, (float)l2, q);
+    enum { QUADS = 20005 }; /* the last ones do not fill the vectors */
+    static float all[4 * QUADS];
+    static int8_t codes[4 * QUADS];
+    for (uint64_t i = 0; i < 4 * QUADS; i++) all[i] = normal(3, i) * (float)(i / 4 % 5 + 1) * 0.7f;
+    acc_train_quads(all, 4 * QUADS, 1, (float)l1, (float)l2, codes);
+    for (uint64_t i = 0; i < QUADS; i++) {
+        const float *u = all + 4 * i;
+        const int8_t *q = codes + 4 * i;
+        float best = INFINITY;
+        int8_t quad[4];
         assert_true(acc_w2s_code(q, l1, l2) >= 0);
         for (unsigned code = 0; code < ACC_W2S_CODES; code++) {
             acc_w2s_quad(code, l1, l2, quad);
