@@ -5,9 +5,11 @@
 
 #include "compress/pipeline.h"
 #include "core/clock.h"
+#include "gemm/gemm.h"
 
 /* Measured on a 2-core AVX2 machine: float GEMM and the rest of a calibration pass, per thread. */
 #define FLOPS_PER_THREAD 40e9
+#define OTHER_WORK 1e-11 /* seconds of a thread for each weight and token of recovery */
 
 void acc_run_note(const acc_run *r, const char *fmt, ...)
 {
@@ -35,6 +37,7 @@ void acc_run_progress(acc_run *r, double fraction, const char *fmt, ...)
     r->p->progress(r->p->user, &p);
 }
 
+/* What the solver's loops and products reach together. */
 static double flops_per_second(const acc_run *r)
 {
     return FLOPS_PER_THREAD * acc_pool_size(r->rt->pool);
@@ -82,12 +85,14 @@ static estimate estimate_run(const acc_run *r)
     return e;
 }
 
-/* Teacher forward, student forward and backward: 8 operations for each weight and token, the head included. */
-static double recover_seconds(const acc_run *r)
+/* Teacher forward, student forward and backward: 8 operations for each weight and token, the head included; and all
+ * that is not a product, measured (docs/quality.md, "Recovery"). */
+static double recover_seconds(const acc_run *r, double rate)
 {
     const acc_hparams *hp = r->hp;
     const double weights = acc_run_linear_weights(r) + (double)hp->n_vocab * hp->n_embd;
-    return 8 * weights * (double)r->p->recover_tokens / flops_per_second(r); /* 0 tokens: none */
+    const double per_token = rate > 0 ? 8 * weights / rate : 0, rest = OTHER_WORK / acc_pool_size(r->rt->pool);
+    return (double)r->p->recover_tokens * (per_token + weights * rest);
 }
 
 static void warn_disk(const acc_run *r, double need)
@@ -103,8 +108,10 @@ static void warn_disk(const acc_run *r, double need)
 void acc_run_announce(acc_run *r)
 {
     estimate e = estimate_run(r);
+    const double rate = r->p->recover_tokens ? acc_gemm_rate(r->rt->pool, true) : 0,
+                 recovery = recover_seconds(r, rate);
     double rest = 1 - (double)r->resumed / r->hp->n_layers;
-    const double total = e.sense_seconds + e.seconds + recover_seconds(r);
+    const double total = e.sense_seconds + e.seconds + recovery;
     r->layers_begin = 0.98 * e.sense_seconds / total;
     r->layers_end = 0.98 * (e.sense_seconds + e.seconds) / total;
     acc_run_note(r, "%s: %u layers, %.1f M linear weights -> %s (%s, groups of %u), embedding and head %s", r->hp->name,
@@ -122,9 +129,11 @@ void acc_run_announce(acc_run *r)
     acc_run_note(r, "disk: output %.1f MB, work folder up to %.1f MB while it runs; time: very roughly %.0f s",
                  e.output / 1e6, e.work_folder / 1e6, e.sense_seconds + e.seconds * rest + 1);
     if (r->p->recover_tokens)
-        acc_run_note(r, "recovery: %llu tokens of distillation, about %.0f MB of memory; time: very roughly %.1f h",
-                     (unsigned long long)r->p->recover_tokens, (double)acc_run_recover_bytes(r) / 1e6,
-                     recover_seconds(r) / 3600);
+        acc_run_note(r,
+                     "recovery: %llu tokens of distillation, about %.0f MB of memory; time: very roughly %.1f h, with "
+                     "products in %s at %.0f GFLOP/s",
+                     (unsigned long long)r->p->recover_tokens, (double)acc_run_recover_bytes(r) / 1e6, recovery / 3600,
+                     acc_gemm_kind(), rate / 1e9);
     if (r->resumed) acc_run_note(r, "resuming: %u of %u layers are done", r->resumed, r->hp->n_layers);
     if ((uint64_t)r->cal.n_seqs * r->cal.seq_len < r->calib_tokens * 3ull / 4)
         acc_run_note(r, "warning: the calibration text gives fewer tokens than the %u asked for", r->calib_tokens);

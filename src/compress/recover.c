@@ -48,7 +48,7 @@ uint64_t acc_run_recover_bytes(const acc_run *r)
 {
     const acc_hparams *hp = r->hp;
     return acc_train_model_bytes(hp, true, true) + acc_train_model_bytes(hp, false, false) +
-           acc_trainer_bytes(hp, BATCH, sequence_length(r), true, acc_pool_size(r->rt->pool));
+           acc_trainer_bytes(hp, BATCH, sequence_length(r), true, true, acc_pool_size(r->rt->pool));
 }
 
 /* ---- the text ---- */
@@ -267,6 +267,7 @@ static accllm_status train(recovery *v, accllm_error *err)
                                 .steps = v->steps,
                                 .scale_rate = SCALE_RATE * v->rate,
                                 .keep_all = true,
+                                .bf16 = true,
                                 .rules = {.a8 = true,
                                           .kv_bits = r->plan.kv_bits,
                                           .page = r->plan.page,

@@ -59,7 +59,7 @@ static accllm_status gradients(sense *s, const acc_train_model *m, uint32_t len,
     const uint64_t total = (uint64_t)r->cal.n_seqs * r->cal.seq_len;
     acc_trainer *t;
     acc_head_result result;
-    ACC_TRY(acc_trainer_create(&t, r->rt, r->hp, BATCH, len, false, err));
+    ACC_TRY(acc_trainer_create(&t, r->rt, r->hp, BATCH, len, false, true, err));
     accllm_status st = ACCLLM_OK;
     for (uint32_t b = 0; st == ACCLLM_OK && b < BATCHES && (uint64_t)(b + 1) * BATCH * len <= total; b++) {
         acc_run_progress(r, 0.3 * r->layers_begin * b / BATCHES, "sensitivity: gradients %u/%u", b + 1, BATCHES);
@@ -198,7 +198,7 @@ accllm_status acc_run_costs(acc_run *r, acc_costs *costs, accllm_error *err)
 double acc_run_sense_bytes(const acc_run *r)
 {
     return (double)(acc_train_model_bytes(r->hp, false, false) +
-                    acc_trainer_bytes(r->hp, BATCH, gradient_length(r), false, acc_pool_size(r->rt->pool)));
+                    acc_trainer_bytes(r->hp, BATCH, gradient_length(r), false, true, acc_pool_size(r->rt->pool)));
 }
 
 /* The way there and back of the batches. */

@@ -9,6 +9,7 @@
 #include "compress/pipeline.h"
 #include "core/hash.h"
 #include "core/memory.h"
+#include "gemm/gemm.h"
 
 static accllm_status parse_format(const char *name, const char *what, unsigned allowed, acc_format *out,
                                   accllm_error *err)
@@ -218,7 +219,8 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
         const char *key, *value;
     } texts[] = {{"version", accllm_version()},      {"weights", acc_format_name(r->weights)},
                  {"head", acc_format_name(r->head)}, {"method", r->obs ? "obs" : "rtn"},
-                 {"blas", openblas_get_config()},    {"blas core", openblas_get_corename()}};
+                 {"blas", openblas_get_config()},    {"blas core", openblas_get_corename()},
+                 {"products", acc_gemm_kind()}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         (void)json_object_set_new(o, texts[i].key, json_string(texts[i].value));
     const struct {
@@ -234,7 +236,7 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
                    {"calibration length", r->cal.seq_len},
                    {"recovery tokens", r->p->recover_tokens},
                    {"recovery rate, millionths", (uint64_t)(r->p->recover_rate * 1e6)},
-                   {"solver revision", 4}};
+                   {"solver revision", 5}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));
     put_hash(o, "source", sample_hash(&f));

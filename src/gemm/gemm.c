@@ -1,12 +1,12 @@
 /* Products in pieces: see gemm.h. */
-#include <cblas.h>
+#include <dnnl.h>
 #include <stdatomic.h>
 
-#include "gemm/gemm.h"
+#include "gemm/one.h"
 
 #define PIECE 96 /* rows of a Gram matrix at a time */
 
-/* A product is cut along its longer side: BLAS packs the whole other operand once per piece. */
+/* A product is cut along its longer side: each piece reads the whole other operand. */
 typedef struct gemm_job {
     const acc_gemm *g;
     uint32_t piece; /* rows or columns of one */
@@ -14,16 +14,31 @@ typedef struct gemm_job {
     atomic_uint next;
 } gemm_job;
 
+void acc_gemm_plain(const acc_gemm *g)
+{
+    for (size_t i = 0; i < g->m; i++)
+        for (size_t j = 0; j < g->n; j++) {
+            float sum = 0, *c = g->c + i * g->ldc + j;
+            for (size_t l = 0; l < g->k; l++)
+                sum += g->a[g->trans_a ? l * g->lda + i : i * g->lda + l] *
+                       g->b[g->trans_b ? j * g->ldb + l : l * g->ldb + j];
+            *c = g->alpha * sum + (g->beta != 0 ? g->beta * *c : 0);
+        }
+}
+
 void acc_gemm_one(const acc_gemm *g)
 {
-    cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans, g->trans_b ? CblasTrans : CblasNoTrans,
-                (blasint)g->m, (blasint)g->n, (blasint)g->k, g->alpha, g->a, (blasint)g->lda, g->b, (blasint)g->ldb,
-                g->beta, g->c, (blasint)g->ldc);
+    if (g->m == 0 || g->n == 0) return;
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    const dnnl_status_t s = dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', g->m, g->n, g->k, g->alpha, g->a,
+                                       g->lda, g->b, g->ldb, g->beta, g->c, g->ldc);
+    omp_set_num_threads(threads);
+    if (s != dnnl_success) acc_gemm_plain(g);
 }
 
 static void gemm_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
-    (void)worker;
     (void)n_workers;
     gemm_job *j = ctx;
     const uint32_t whole = j->by_columns ? j->g->n : j->g->m;
@@ -41,7 +56,10 @@ static void gemm_worker(void *ctx, uint32_t worker, uint32_t n_workers)
             part.a += part.trans_a ? at : (size_t)at * part.lda;
             part.c += (size_t)at * part.ldc;
         }
-        acc_gemm_one(&part);
+        if (part.bf16)
+            acc_gemm_bf16_piece(j->g, &part, worker);
+        else
+            acc_gemm_one(&part);
     }
 }
 
@@ -50,7 +68,7 @@ void acc_gemm_run(acc_pool *pool, const acc_gemm *g)
     gemm_job j = {.g = g, .by_columns = g->n > g->m};
     const uint32_t whole = j.by_columns ? g->n : g->m, pieces = whole < 1024 ? 4 : whole < 8192 ? 8 : 16;
     j.piece = ((whole + pieces - 1) / pieces + 15) / 16 * 16;
-    openblas_set_num_threads(1); /* the number is the whole process's */
+    if (g->bf16) acc_gemm_bf16_load(pool, g);
     acc_pool_run(pool, gemm_worker, &j);
 }
 
@@ -72,9 +90,17 @@ static void gram_worker(void *ctx, uint32_t worker, uint32_t n_workers)
         const uint32_t row = atomic_fetch_add_explicit(&g->next, 1, memory_order_relaxed) * PIECE;
         if (row >= g->n) return;
         const uint32_t rows = g->n - row < PIECE ? g->n - row : PIECE;
-        float *c = g->chunk + row * n + row;
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)rows, (blasint)(g->n - row), (blasint)g->k, 1.0f,
-                    g->x + row, (blasint)n, g->x + row, (blasint)n, 0.0f, c, (blasint)n);
+        acc_gemm_one(&(acc_gemm){.trans_a = true,
+                                 .m = rows,
+                                 .n = g->n - row,
+                                 .k = g->k,
+                                 .alpha = 1,
+                                 .a = g->x + row,
+                                 .b = g->x + row,
+                                 .c = g->chunk + row * n + row,
+                                 .lda = g->n,
+                                 .ldb = g->n,
+                                 .ldc = g->n});
         for (size_t i = row; i < row + rows; i++)
             for (size_t j = i; j < n; j++) g->sum[i * n + j] += (double)g->chunk[i * n + j];
     }
@@ -83,6 +109,5 @@ static void gram_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 void acc_gram_add(acc_pool *pool, const float *x, uint32_t k, uint32_t n, float *chunk, double *sum)
 {
     gram_job g = {.x = x, .k = k, .n = n, .chunk = chunk, .sum = sum};
-    openblas_set_num_threads(1);
     acc_pool_run(pool, gram_worker, &g);
 }

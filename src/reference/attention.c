@@ -1,6 +1,6 @@
 /*
  * Softmax attention of the float reference over a window and sinks (Xiao et al. 2023, StreamingLLM): per KV head and
- * block of queries one matrix of scores by sgemm, masked softmax by rows, one product with the values.
+ * block of queries one matrix of scores by products, masked softmax by rows, one product with the values.
  */
 #include <math.h>
 #include <stdatomic.h>
@@ -206,15 +206,32 @@ static void attend_tile(const attend_job *j, const tile *t)
     rotate_queries(j, t);
     uint32_t n = pieces_of(j, t, false, p);
     for (uint32_t i = 0; i < n; i++)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)rows, (blasint)p[i].n, (blasint)hd,
-                    j->hp->attn_scale, p[i].sinks ? t->q_sinks : t->q, (blasint)hd, p[i].data, (blasint)hd, 0.0f,
-                    t->s + p[i].column, (blasint)t->stride);
+        acc_gemm_one(&(acc_gemm){.trans_b = true,
+                                 .m = rows,
+                                 .n = p[i].n,
+                                 .k = hd,
+                                 .alpha = j->hp->attn_scale,
+                                 .a = p[i].sinks ? t->q_sinks : t->q,
+                                 .b = p[i].data,
+                                 .c = t->s + p[i].column,
+                                 .lda = hd,
+                                 .ldb = hd,
+                                 .ldc = (uint32_t)t->stride});
     float *inverse = t->q_sinks; /* the queries have done their work */
     softmax_rows(j, t, inverse);
     n = pieces_of(j, t, true, p);
     for (uint32_t i = 0; i < n; i++)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)rows, (blasint)hd, (blasint)p[i].n, 1.0f,
-                    t->s + p[i].column, (blasint)t->stride, p[i].data, (blasint)hd, i ? 1.0f : 0.0f, t->o, (blasint)hd);
+        acc_gemm_one(&(acc_gemm){.m = rows,
+                                 .n = hd,
+                                 .k = p[i].n,
+                                 .alpha = 1,
+                                 .beta = i ? 1.0f : 0.0f,
+                                 .a = t->s + p[i].column,
+                                 .b = p[i].data,
+                                 .c = t->o,
+                                 .lda = (uint32_t)t->stride,
+                                 .ldb = hd,
+                                 .ldc = hd});
     for (uint32_t r = 0; r < rows; r++) {
         size_t at = t->i0 + r % t->n, h = (size_t)t->head * t->group + r / t->n;
         float *out = j->out + (at * j->hp->n_heads + h) * hd;

@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "gemm/gemm.h"
 #include "reference/internal.h"
 
 typedef struct back_job {

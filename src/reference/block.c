@@ -156,7 +156,6 @@ accllm_status acc_ref_layer_forward(accllm_runtime *rt, const acc_hparams *hp, c
         return acc_fail(err, ACCLLM_E_ARG, "%u tokens (at most %u) with a window of %u", n_tokens, work->max_tokens,
                         att->window);
     ACC_TRY(acc_check_abort(rt, err));
-    acc_ref_blas_single();
     ACC_TRY(acc_ref_work_reserve(work, acc_pool_size(rt->pool), err));
     acc_ref_kv kv = {.sink_k = work->seq_k,
                      .sink_v = work->seq_v,

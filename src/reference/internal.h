@@ -2,9 +2,8 @@
 #ifndef ACC_REFERENCE_INTERNAL_H
 #define ACC_REFERENCE_INTERNAL_H
 
-#include <cblas.h>
-
 #include "core/memory.h"
+#include "gemm/gemm.h"
 #include "reference/reference.h"
 
 /* ---- ops.c ---- */
@@ -18,8 +17,7 @@ typedef struct acc_ref_matrix {
     uint32_t rows;
 } acc_ref_matrix;
 /* Several matrices over the same x; add: to what is in y (then without biases). The work is cut into rows of the
- * matrices, each piece one single-threaded BLAS call: OpenBLAS's own threads spin while they wait, which costs more
- * than they gain on a busy machine. */
+ * matrices, each piece one call of acc_gemm_one(). */
 void acc_ref_linear(accllm_runtime *rt, const acc_ref_matrix *m, uint32_t n_matrices, const float *x, uint32_t n,
                     uint32_t cols, bool add);
 /* x = exp(x - max) for x <= max; returns the sum. Relative error about 1e-7. */
@@ -95,12 +93,6 @@ void acc_ref_attend_backward(accllm_runtime *rt, const acc_hparams *hp, const ac
                              const acc_ref_span *span, float *const *scratch);
 
 /* ---- block.c ---- */
-
-/* Every product of the reference is one thread's: called before work, since the number is the whole process's. */
-static inline void acc_ref_blas_single(void)
-{
-    openblas_set_num_threads(1);
-}
 
 struct acc_ref_work {
     acc_hparams hp;

@@ -1,87 +1,93 @@
-/* Row operations of the float reference. Vectors of four floats are native on every CPU that we build for. */
-#include <cblas.h>
+/* Row operations of the float reference. */
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
+#include "core/clones.h"
 #include "reference/internal.h"
 
-typedef float f4 __attribute__((vector_size(16)));
-typedef int32_t i4 __attribute__((vector_size(16)));
+/* Sixteen floats: one register of AVX-512, or several of a narrower CPU, with the same results. */
+#define LANES 16
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t int_lanes __attribute__((vector_size(4 * LANES)));
+#define INLINE static inline __attribute__((always_inline))
+#pragma GCC diagnostic ignored "-Wpsabi" /* such vectors never cross a call */
 
-static inline f4 load4(const float *p)
+INLINE lanes load(const float *p)
 {
-    f4 v;
+    lanes v;
     memcpy(&v, p, sizeof v);
     return v;
 }
 
-static inline void store4(float *p, f4 v)
+INLINE void store(float *p, lanes v)
 {
     memcpy(p, &v, sizeof v);
 }
 
-static inline f4 select4(i4 mask, f4 a, f4 b)
+INLINE lanes choose(int_lanes mask, lanes a, lanes b)
 {
-    return (f4)(((i4)a & mask) | ((i4)b & ~mask));
+    return (lanes)(((int_lanes)a & mask) | ((int_lanes)b & ~mask));
 }
 
-static inline f4 all4(float x)
+INLINE lanes all(float x)
 {
-    return (f4){x, x, x, x};
+    return x - (lanes){0};
 }
 
 /* exp by 2^n * p(r), |r| <= ln 2 / 2, Taylor's polynomial of degree 7 (truncation below 3e-9); below -87 the result
  * stays at exp(-87), above 88 at exp(88). A NaN comes out as a NaN. */
-static inline f4 exp4(f4 x)
+INLINE lanes exp_lanes(lanes x)
 {
-    x = select4(x < all4(-87.0f), all4(-87.0f), x);
-    x = select4(x > all4(88.0f), all4(88.0f), x);
-    const f4 magic = all4(0x1.8p23f);
-    f4 t = x * all4(0x1.715476p+0f) + magic; /* the integer n stands in the low bits */
-    f4 n = t - magic;
-    f4 r = x - n * all4(0x1.62e4p-1f) - n * all4(0x1.7f7d1cp-20f);
-    f4 p = all4(1.0f / 5040);
-    p = p * r + all4(1.0f / 720);
-    p = p * r + all4(1.0f / 120);
-    p = p * r + all4(1.0f / 24);
-    p = p * r + all4(1.0f / 6);
-    p = p * r + all4(0.5f);
-    p = p * r * r + r + all4(1.0f);
-    const i4 bias = {127 - 0x4b400000, 127 - 0x4b400000, 127 - 0x4b400000, 127 - 0x4b400000};
-    return p * (f4)(((i4)t + bias) << 23);
+    x = choose(x < -87.0f, all(-87.0f), x);
+    x = choose(x > 88.0f, all(88.0f), x);
+    const float magic = 0x1.8p23f;
+    lanes t = x * 0x1.715476p+0f + magic; /* the integer n stands in the low bits */
+    lanes n = t - magic;
+    lanes r = x - n * 0x1.62e4p-1f - n * 0x1.7f7d1cp-20f;
+    lanes p = r * (1.0f / 5040) + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r * r + r + 1.0f;
+    return p * (lanes)(((int_lanes)t + (127 - 0x4b400000)) << 23);
 }
 
-float acc_ref_max(const float *x, uint32_t n, float start)
+ACC_CLONES float acc_ref_max(const float *x, uint32_t n, float start)
 {
-    f4 m = all4(start);
+    lanes m = all(start);
     uint32_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        f4 v = load4(x + i);
-        m = select4(v > m, v, m);
+    for (; i + LANES <= n; i += LANES) {
+        lanes v = load(x + i);
+        m = choose(v > m, v, m);
     }
     float best = start;
-    for (int j = 0; j < 4; j++) best = m[j] > best ? m[j] : best;
+    for (int j = 0; j < LANES; j++) best = m[j] > best ? m[j] : best;
     for (; i < n; i++) best = x[i] > best ? x[i] : best;
     return best;
 }
 
-float acc_ref_exp_row(float *x, uint32_t n, float max)
+ACC_CLONES float acc_ref_exp_row(float *x, uint32_t n, float max)
 {
-    f4 sum = all4(0);
+    lanes sum = all(0);
     uint32_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        f4 e = exp4(load4(x + i) - all4(max));
-        store4(x + i, e);
+    for (; i + LANES <= n; i += LANES) {
+        lanes e = exp_lanes(load(x + i) - max);
+        store(x + i, e);
         sum += e;
     }
-    float s = (sum[0] + sum[1]) + (sum[2] + sum[3]);
     if (i < n) {
-        float tail[4] = {max, max, max, max};
-        memcpy(tail, x + i, (n - i) * sizeof *x);
-        store4(tail, exp4(load4(tail) - all4(max)));
-        for (uint32_t j = 0; i < n; i++, j++) s += x[i] = tail[j];
+        float tail[LANES];
+        for (uint32_t j = 0; j < LANES; j++) tail[j] = i + j < n ? x[i + j] : -INFINITY;
+        lanes e = exp_lanes(load(tail) - max);
+        store(tail, e);
+        memcpy(x + i, tail, (n - i) * sizeof *x);
+        for (uint32_t j = 0; j < LANES; j++) tail[j] = i + j < n ? tail[j] : 0;
+        sum += load(tail);
     }
+    float s = 0;
+    for (int j = 0; j < LANES; j++) s += sum[j];
     return s;
 }
 
@@ -91,16 +97,21 @@ typedef struct silu_job {
     size_t n;
 } silu_job;
 
+ACC_CLONES static void silu_mul(float *gate, const float *up, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        lanes g = load(gate + i);
+        store(gate + i, g / (1.0f + exp_lanes(-g)) * load(up + i));
+    }
+    for (; i < n; i++) gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
 static void silu_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     silu_job *j = ctx;
-    size_t share = acc_round_up((j->n + n_workers - 1) / n_workers, 4), i = share * worker, end = i + share;
-    if (end > j->n) end = j->n;
-    for (; i + 4 <= end; i += 4) {
-        f4 g = load4(j->gate + i);
-        store4(j->gate + i, g / (all4(1) + exp4(-g)) * load4(j->up + i));
-    }
-    for (; i < end; i++) j->gate[i] = j->gate[i] / (1.0f + expf(-j->gate[i])) * j->up[i];
+    size_t share = acc_round_up((j->n + n_workers - 1) / n_workers, LANES), at = share * worker;
+    if (at < j->n) silu_mul(j->gate + at, j->up + at, j->n - at < share ? j->n - at : share);
 }
 
 void acc_ref_silu_mul(accllm_runtime *rt, float *gate, const float *up, size_t n)
@@ -134,13 +145,10 @@ typedef struct linear_job {
 static void linear_rows(const linear_job *j, const acc_ref_matrix *m, uint32_t r0, uint32_t rows)
 {
     const float *w = m->w + (size_t)r0 * j->cols;
-    float *y = m->y + r0, beta = j->add ? 1.0f : 0.0f;
-    blasint cols = (blasint)j->cols;
-    if (j->n == 1)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, (blasint)rows, cols, 1.0f, w, cols, j->x, 1, beta, y, 1);
-    else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)j->n, (blasint)rows, cols, 1.0f, j->x, cols, w,
-                    cols, beta, y, (blasint)m->rows);
+    float *y = m->y + r0;
+    acc_gemm g = acc_gemm_dense(j->n, rows, j->cols, j->x, false, w, true, y, j->add);
+    g.ldc = m->rows;
+    acc_gemm_one(&g);
     if (!m->bias) return;
     for (uint32_t t = 0; t < j->n; t++)
         for (uint32_t r = 0; r < rows; r++) y[(size_t)t * m->rows + r] += m->bias[r0 + r];

@@ -153,7 +153,6 @@ static accllm_status session_step(void *self, const int32_t *ids, uint32_t n, ui
             return acc_fail(err, ACCLLM_E_ARG, "token %d: the vocabulary has %u", ids[i], hp->n_vocab);
         memcpy(s->x + (size_t)i * hp->n_embd, s->m->embd + (size_t)ids[i] * hp->n_embd, hp->n_embd * sizeof *s->x);
     }
-    acc_ref_blas_single();
     acc_ref_span span = acc_ref_work_span(s->work, &s->kv, s->position, n);
     for (uint32_t l = 0; l < hp->n_layers; l++) {
         ACC_TRY(acc_check_abort(s->m->rt, err));

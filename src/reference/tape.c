@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "gemm/gemm.h"
 #include "reference/internal.h"
 
 /* One layer's activations, but for its input. */
@@ -15,6 +14,7 @@ typedef struct kept {
 
 struct acc_tape {
     accllm_runtime *rt;
+    acc_gemm_bf16 *bf16;
     acc_hparams hp;
     uint32_t n_seqs, seq_len, n, n_kept;
     float *inputs;      /* [n_layers][n][n_embd] */
@@ -40,6 +40,12 @@ static sizes sizes_of(const acc_hparams *hp)
     if (s.wide < hp->n_embd) s.wide = hp->n_embd;
     s.grad = (s.q > hp->n_ff ? s.q : hp->n_ff) * hp->n_embd;
     return s;
+}
+
+size_t acc_tape_operand(const acc_hparams *hp, uint32_t n)
+{
+    const sizes s = sizes_of(hp);
+    return n * s.wide > s.grad ? n * s.wide : s.grad;
 }
 
 uint64_t acc_tape_bytes(const acc_hparams *hp, uint32_t n_seqs, uint32_t seq_len, bool keep_all, uint32_t n_threads)
@@ -91,7 +97,7 @@ static accllm_status take_all(acc_tape *t, accllm_error *err)
 }
 
 accllm_status acc_tape_create(acc_tape **out, accllm_runtime *rt, const acc_hparams *hp, uint32_t n_seqs,
-                              uint32_t seq_len, bool keep_all, accllm_error *err)
+                              uint32_t seq_len, bool keep_all, acc_gemm_bf16 *bf16, accllm_error *err)
 {
     *out = NULL;
     if (n_seqs == 0 || seq_len < 2 || (uint64_t)n_seqs * seq_len > UINT32_MAX / 64)
@@ -99,6 +105,7 @@ accllm_status acc_tape_create(acc_tape **out, accllm_runtime *rt, const acc_hpar
     acc_tape *t = acc_calloc(1, sizeof *t);
     if (!t) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: training activations");
     t->rt = rt;
+    t->bf16 = bf16;
     t->hp = *hp;
     t->n_seqs = n_seqs;
     t->seq_len = seq_len;
@@ -157,7 +164,8 @@ static acc_ref_kv sequence_kv(const acc_tape *t, const kept *k, const acc_tape_r
 static void linear(const acc_tape *t, const float *w, const float *bias, uint32_t rows, uint32_t cols, const float *x,
                    float *y, bool add)
 {
-    const acc_gemm g = acc_gemm_dense(t->n, rows, cols, x, false, w, true, y, add);
+    acc_gemm g = acc_gemm_dense(t->n, rows, cols, x, false, w, true, y, add);
+    g.bf16 = t->bf16;
     acc_gemm_run(t->rt->pool, &g);
     for (uint32_t i = 0; bias && i < t->n; i++)
         for (uint32_t r = 0; r < rows; r++) y[(size_t)i * rows + r] += bias[r];
@@ -247,7 +255,6 @@ static accllm_status bad_value(uint32_t layer, accllm_error *err)
 accllm_status acc_tape_forward(acc_tape *t, const acc_ref_layer *layers, const acc_tape_rules *rules, float *x,
                                bool keep, accllm_error *err)
 {
-    acc_ref_blas_single();
     for (uint32_t l = 0; l < t->hp.n_layers; l++) {
         if (keep) memcpy(input_of(t, l), x, (size_t)t->n * t->hp.n_embd * sizeof *x);
         kept *k = &t->kept[keep && t->n_kept > 1 ? l : 0];
@@ -269,7 +276,8 @@ typedef struct way_back {
 static void through_matrix(const way_back *b, const float *w, uint32_t rows, uint32_t cols, const float *dy, float *dx,
                            bool add)
 {
-    const acc_gemm g = acc_gemm_dense(b->t->n, cols, rows, dy, false, w, false, dx, add);
+    acc_gemm g = acc_gemm_dense(b->t->n, cols, rows, dy, false, w, false, dx, add);
+    g.bf16 = b->t->bf16;
     acc_gemm_run(b->t->rt->pool, &g);
 }
 
@@ -278,7 +286,8 @@ static void by_matrix(const way_back *b, acc_tensor_id id, uint32_t rows, uint32
                       const float *x, const float *bias, acc_tensor_id bias_id)
 {
     acc_tape *t = b->t;
-    const acc_gemm g = acc_gemm_dense(rows, cols, t->n, dy, true, x, false, t->grad, false);
+    acc_gemm g = acc_gemm_dense(rows, cols, t->n, dy, true, x, false, t->grad, false);
+    g.bf16 = t->bf16;
     acc_gemm_run(t->rt->pool, &g);
     b->sink(b->user, id, b->layer, t->grad);
     if (!bias) return;

@@ -6,6 +6,7 @@
 #ifndef ACC_REFERENCE_TAPE_H
 #define ACC_REFERENCE_TAPE_H
 
+#include "gemm/gemm.h"
 #include "reference/reference.h"
 
 /* What a forward pass simulates and sees. */
@@ -22,10 +23,12 @@ typedef struct acc_tape_rules {
 typedef struct acc_tape acc_tape;
 
 /* Scratch and tape for n_seqs sequences of seq_len tokens. keep_all: every layer's activations are kept; otherwise only
- * its input, and the backward pass computes the rest again (gradient checkpointing, Chen et al. 2016). */
+ * its input, and the backward pass computes the rest again (gradient checkpointing, Chen et al. 2016). bf16: used for
+ * the products with matrices, with room for acc_tape_operand() floats; NULL: float32. */
 accllm_status acc_tape_create(acc_tape **out, accllm_runtime *rt, const acc_hparams *hp, uint32_t n_seqs,
-                              uint32_t seq_len, bool keep_all, accllm_error *err) ACC_MUST_CHECK;
+                              uint32_t seq_len, bool keep_all, acc_gemm_bf16 *bf16, accllm_error *err) ACC_MUST_CHECK;
 void acc_tape_free(acc_tape **t);
+size_t acc_tape_operand(const acc_hparams *hp, uint32_t n);
 /* Bytes that acc_tape_create() would take. */
 uint64_t acc_tape_bytes(const acc_hparams *hp, uint32_t n_seqs, uint32_t seq_len, bool keep_all, uint32_t n_threads);
 

@@ -3,14 +3,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/clones.h"
 #include "core/memory.h"
 #include "gemm/gemm.h"
 #include "reference/internal.h"
 #include "train/internal.h"
 
-accllm_status acc_loss_work_create(acc_loss_work *w, const acc_hparams *hp, accllm_error *err)
+accllm_status acc_loss_work_create(acc_loss_work *w, const acc_hparams *hp, acc_gemm_bf16 *bf16, accllm_error *err)
 {
-    *w = (acc_loss_work){0};
+    *w = (acc_loss_work){.bf16 = bf16};
     const size_t logits = (size_t)hp->n_vocab * sizeof(float);
     accllm_status s = acc_alloc((void **)&w->student, ACC_LOSS_ROWS, logits, "logits", err);
     if (s == ACCLLM_OK) s = acc_alloc((void **)&w->teacher, ACC_LOSS_ROWS, logits, "logits", err);
@@ -39,7 +40,7 @@ typedef struct rows_job {
 } rows_job;
 
 /* p = softmax(p); returns log of the sum of exp(p). */
-static double softmax(float *p, uint32_t n)
+ACC_CLONES static double softmax(float *p, uint32_t n)
 {
     const float max = acc_ref_max(p, n, -INFINITY), sum = acc_ref_exp_row(p, n, max), inverse = 1 / sum;
     for (uint32_t i = 0; i < n; i++) p[i] *= inverse;
@@ -50,7 +51,7 @@ static double softmax(float *p, uint32_t n)
 
 /* sum p (log p - log q): with the logits a of p and b of q that is sum p (a - b) - log Z_a + log Z_b. student becomes
  * the gradient by its logits, teacher is consumed. target < 0: unknown. */
-static acc_head_result kl_row(float *student, float *teacher, uint32_t n, int32_t target, float weight)
+ACC_CLONES static acc_head_result kl_row(float *student, float *teacher, uint32_t n, int32_t target, float weight)
 {
     const float max = acc_ref_max(teacher, n, -INFINITY);
     float difference[PART];
@@ -102,9 +103,11 @@ static void loss_worker(void *ctx, uint32_t worker, uint32_t n_workers)
     }
 }
 
-static void logits(accllm_runtime *rt, const acc_hparams *hp, const float *h, const float *head, uint32_t n, float *out)
+static void logits(accllm_runtime *rt, const acc_hparams *hp, acc_gemm_bf16 *bf16, const float *h, const float *head,
+                   uint32_t n, float *out)
 {
-    const acc_gemm g = acc_gemm_dense(n, hp->n_vocab, hp->n_embd, h, false, head, true, out, false);
+    acc_gemm g = acc_gemm_dense(n, hp->n_vocab, hp->n_embd, h, false, head, true, out, false);
+    g.bf16 = bf16;
     acc_gemm_run(rt->pool, &g);
 }
 
@@ -114,8 +117,9 @@ static void block_back(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work 
 {
     const uint32_t d = hp->n_embd, vocab = hp->n_vocab;
     const size_t at = (size_t)row * d;
-    const acc_gemm by_h = acc_gemm_dense(n, d, vocab, w->student, false, b->head, false, b->dh + at, false);
-    const acc_gemm by_head = acc_gemm_dense(vocab, d, n, w->student, true, b->h + at, false, w->grad, row > 0);
+    acc_gemm by_h = acc_gemm_dense(n, d, vocab, w->student, false, b->head, false, b->dh + at, false);
+    acc_gemm by_head = acc_gemm_dense(vocab, d, n, w->student, true, b->h + at, false, w->grad, row > 0);
+    by_h.bf16 = by_head.bf16 = w->bf16;
     acc_gemm_run(rt->pool, &by_h);
     acc_gemm_run(rt->pool, &by_head);
 }
@@ -136,8 +140,8 @@ acc_head_result acc_head_loss(accllm_runtime *rt, const acc_hparams *hp, acc_los
                       .n = n,
                       .n_vocab = hp->n_vocab,
                       .weight = 1 / (float)counted};
-        logits(rt, hp, b->h + at, b->head, n, w->student);
-        if (b->teacher_h) logits(rt, hp, b->teacher_h + at, b->teacher_head, n, w->teacher);
+        logits(rt, hp, w->bf16, b->h + at, b->head, n, w->student);
+        if (b->teacher_h) logits(rt, hp, w->bf16, b->teacher_h + at, b->teacher_head, n, w->teacher);
         acc_pool_run(rt->pool, loss_worker, &j);
         for (uint32_t i = 0; i < n; i++) {
             sum.loss += w->row[i].loss;

@@ -139,7 +139,7 @@ static accllm_status prepare(run *r, accllm_error *err)
     ACC_TRY(acc_alloc((void **)&r->state.history, p->steps, sizeof *r->state.history, "losses", err));
     ACC_TRY(acc_alloc((void **)&r->order, p->n_seqs, sizeof *r->order, "order of the text", err));
     ACC_TRY(acc_alloc((void **)&r->ids, (size_t)p->batch * p->seq_len, sizeof *r->ids, "a batch", err));
-    ACC_TRY(acc_trainer_create(&r->trainer, r->rt, &r->m->hp, p->batch, p->seq_len, p->keep_all, err));
+    ACC_TRY(acc_trainer_create(&r->trainer, r->rt, &r->m->hp, p->batch, p->seq_len, p->keep_all, p->bf16, err));
     return p->checkpoint ? acc_train_resume(p, r->m, &r->state, err) : ACCLLM_OK;
 }
 

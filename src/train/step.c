@@ -8,6 +8,7 @@ struct acc_trainer {
     accllm_runtime *rt;
     acc_hparams hp;
     uint32_t n_seqs, seq_len, n;
+    acc_gemm_bf16 *bf16;
     acc_tape *tape;
     acc_loss_work loss;
     float *x, *h, *teacher_h, *dh, *dx; /* [n][n_embd] */
@@ -15,7 +16,15 @@ struct acc_trainer {
     int32_t *targets;                   /* [n] */
 };
 
-static accllm_status take_all(acc_trainer *t, bool keep_all, accllm_error *err)
+/* Floats of the largest operand of a product. */
+static size_t operand(const acc_hparams *hp, uint32_t n)
+{
+    const size_t rows = n < ACC_LOSS_ROWS ? n : ACC_LOSS_ROWS, wide = rows > hp->n_embd ? rows : hp->n_embd;
+    const size_t head = hp->n_vocab * wide, tape = acc_tape_operand(hp, n);
+    return head > tape ? head : tape;
+}
+
+static accllm_status take_all(acc_trainer *t, bool keep_all, bool bf16, accllm_error *err)
 {
     const size_t row = t->hp.n_embd * sizeof(float);
     float **const rows[] = {&t->x, &t->h, &t->teacher_h, &t->dh, &t->dx};
@@ -24,18 +33,19 @@ static accllm_status take_all(acc_trainer *t, bool keep_all, accllm_error *err)
     ACC_TRY(acc_alloc((void **)&t->gain, t->hp.n_embd, sizeof *t->gain, "a batch's states", err));
     ACC_TRY(acc_alloc((void **)&t->inverse, t->n, sizeof *t->inverse, "a batch's states", err));
     ACC_TRY(acc_alloc((void **)&t->targets, t->n, sizeof *t->targets, "a batch's targets", err));
-    ACC_TRY(acc_loss_work_create(&t->loss, &t->hp, err));
-    return acc_tape_create(&t->tape, t->rt, &t->hp, t->n_seqs, t->seq_len, keep_all, err);
+    if (bf16) ACC_TRY(acc_gemm_bf16_create(&t->bf16, t->rt->pool, operand(&t->hp, t->n), err));
+    ACC_TRY(acc_loss_work_create(&t->loss, &t->hp, t->bf16, err));
+    return acc_tape_create(&t->tape, t->rt, &t->hp, t->n_seqs, t->seq_len, keep_all, t->bf16, err);
 }
 
 accllm_status acc_trainer_create(acc_trainer **out, accllm_runtime *rt, const acc_hparams *hp, uint32_t n_seqs,
-                                 uint32_t seq_len, bool keep_all, accllm_error *err)
+                                 uint32_t seq_len, bool keep_all, bool bf16, accllm_error *err)
 {
     *out = NULL;
     acc_trainer *t = acc_calloc(1, sizeof *t);
     if (!t) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: training");
     *t = (acc_trainer){.rt = rt, .hp = *hp, .n_seqs = n_seqs, .seq_len = seq_len, .n = n_seqs * seq_len};
-    accllm_status s = take_all(t, keep_all, err);
+    accllm_status s = take_all(t, keep_all, bf16, err);
     if (s != ACCLLM_OK)
         acc_trainer_free(&t);
     else
@@ -51,14 +61,17 @@ void acc_trainer_free(acc_trainer **trainer)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) acc_free(all[i]);
     acc_loss_work_free(&t->loss);
     acc_tape_free(&t->tape);
+    acc_gemm_bf16_free(&t->bf16);
     acc_free(t);
     *trainer = NULL;
 }
 
-uint64_t acc_trainer_bytes(const acc_hparams *hp, uint32_t n_seqs, uint32_t seq_len, bool keep_all, uint32_t n_threads)
+uint64_t acc_trainer_bytes(const acc_hparams *hp, uint32_t n_seqs, uint32_t seq_len, bool keep_all, bool bf16,
+                           uint32_t n_threads)
 {
     const uint64_t head = (uint64_t)hp->n_vocab * hp->n_embd * 4, logits = 8ull * ACC_LOSS_ROWS * hp->n_vocab;
-    return head + logits + acc_tape_bytes(hp, n_seqs, seq_len, keep_all, n_threads);
+    const uint64_t operands = bf16 ? acc_gemm_bf16_bytes(operand(hp, n_seqs * seq_len)) : 0;
+    return head + logits + operands + acc_tape_bytes(hp, n_seqs, seq_len, keep_all, n_threads);
 }
 
 static const float *value(const acc_train_model *m, acc_tensor_id id)

@@ -97,11 +97,13 @@ typedef struct acc_loss_work {
     float *student, *teacher; /* [ACC_LOSS_ROWS][n_vocab] */
     float *grad;              /* [n_vocab][n_embd] */
     acc_head_result *row;     /* [ACC_LOSS_ROWS] */
+    acc_gemm_bf16 *bf16;      /* not its own; NULL: products in float32 */
 } acc_loss_work;
 
-#define ACC_LOSS_ROWS 256
+#define ACC_LOSS_ROWS 1024
 
-accllm_status acc_loss_work_create(acc_loss_work *w, const acc_hparams *hp, accllm_error *err) ACC_MUST_CHECK;
+accllm_status acc_loss_work_create(acc_loss_work *w, const acc_hparams *hp, acc_gemm_bf16 *bf16,
+                                   accllm_error *err) ACC_MUST_CHECK;
 void acc_loss_work_free(acc_loss_work *w);
 
 /* One batch's loss at the head: h [n][n_embd] are the student's inputs of lm_head [n_vocab][n_embd]. */
@@ -120,12 +122,14 @@ acc_head_result acc_head_loss(accllm_runtime *rt, const acc_hparams *hp, acc_los
 
 typedef struct acc_trainer acc_trainer;
 
-/* Scratch for batches of n_seqs sequences of seq_len tokens. */
+/* Scratch for batches of n_seqs sequences of seq_len tokens. bf16: products with matrices round their operands to
+ * bfloat16 where the CPU multiplies those faster. */
 accllm_status acc_trainer_create(acc_trainer **out, accllm_runtime *rt, const acc_hparams *hp, uint32_t n_seqs,
-                                 uint32_t seq_len, bool keep_all, accllm_error *err) ACC_MUST_CHECK;
+                                 uint32_t seq_len, bool keep_all, bool bf16, accllm_error *err) ACC_MUST_CHECK;
 void acc_trainer_free(acc_trainer **t);
 /* Bytes that it takes, but for a few states of a batch. */
-uint64_t acc_trainer_bytes(const acc_hparams *hp, uint32_t n_seqs, uint32_t seq_len, bool keep_all, uint32_t n_threads);
+uint64_t acc_trainer_bytes(const acc_hparams *hp, uint32_t n_seqs, uint32_t seq_len, bool keep_all, bool bf16,
+                           uint32_t n_threads);
 
 /* ids [n_seqs * seq_len] through the student (values as they stand). sink (NULL: no gradients) gets every parameter's
  * gradient once, and may change latents and, where a tensor is not coded, values. rules: the student's; the teacher is
@@ -145,6 +149,7 @@ typedef struct acc_train_params {
     uint64_t steps;
     float scale_rate;               /* of log scales at the peak; latents have their own */
     bool keep_all;                  /* all activations in memory */
+    bool bf16;                      /* as acc_trainer_create() has it */
     acc_tape_rules rules;           /* of the student */
     const acc_train_model *teacher; /* NULL: next tokens are the target */
     uint64_t seed;

@@ -38,7 +38,7 @@ static void setup(fixture *f, const tiny_shape *shape, uint32_t threads, bool ke
     assert_int_equal(acc_train_model_load(&f->m, f->src, NULL), ACCLLM_OK);
     assert_int_equal(acc_train_model_create(&f->teacher, f->teacher_src, NULL, NULL, NULL, false, NULL), ACCLLM_OK);
     assert_int_equal(acc_train_model_load(&f->teacher, f->teacher_src, NULL), ACCLLM_OK);
-    assert_int_equal(acc_trainer_create(&f->trainer, &f->rt, &f->src->hp, SEQS, LEN, keep_all, NULL), ACCLLM_OK);
+    assert_int_equal(acc_trainer_create(&f->trainer, &f->rt, &f->src->hp, SEQS, LEN, keep_all, false, NULL), ACCLLM_OK);
     f->rules = (acc_tape_rules){.sinks = 3, .window = 5};
     for (uint32_t i = 0; i < f->src->hp.n_embd; i++)
         f->m.embd_scale[i] = f->teacher.embd_scale[i] = 0.7f + 0.05f * (float)(i % 13);

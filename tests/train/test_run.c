@@ -91,6 +91,7 @@ static void setup(fixture *f, bool coded)
                               .steps = STEPS,
                               .scale_rate = 0.01f,
                               .keep_all = true,
+                              .bf16 = true,
                               .rules = {.a8 = true, .kv_bits = 4, .page = 16, .sinks = 2, .window = 8},
                               .teacher = coded ? &f->teacher : NULL,
                               .seed = 11,

@@ -127,14 +127,14 @@ static void announce(const job *j, uint64_t steps)
 {
     uint64_t params = 0;
     for (uint32_t i = 0; i < j->model.n_tensors; i++) params += acc_train_size(&j->model.tensors[i]);
-    const uint64_t tape =
-        acc_tape_bytes(&j->model.hp, (uint32_t)j->o.batch, (uint32_t)j->o.context, true, accllm_runtime_threads(j->rt));
+    const uint64_t scratch = acc_trainer_bytes(&j->model.hp, (uint32_t)j->o.batch, (uint32_t)j->o.context, true, true,
+                                               accllm_runtime_threads(j->rt));
     (void)fprintf(stderr,
                   "train: %llu parameters, %llu steps of %lld x %lld tokens, %u sequences of text, %u held out; "
                   "about %llu MB\n",
                   (unsigned long long)params, (unsigned long long)steps, (long long)j->o.batch, (long long)j->o.context,
                   j->text.n_seqs, j->held_out.n_seqs,
-                  (unsigned long long)((tape + params * 16 + j->text.cap * sizeof *j->text.ids) >> 20));
+                  (unsigned long long)((scratch + params * 16 + j->text.cap * sizeof *j->text.ids) >> 20));
 }
 
 static accllm_status train(job *j, acc_train_result *r, accllm_error *err)
@@ -149,6 +149,7 @@ static accllm_status train(job *j, acc_train_result *r, accllm_error *err)
                           .batch = (uint32_t)j->o.batch,
                           .steps = steps,
                           .keep_all = true,
+                          .bf16 = true,
                           .rules = {.window = (uint32_t)j->o.context},
                           .seed = (uint64_t)j->o.seed,
                           .checkpoint = j->checkpoint,
