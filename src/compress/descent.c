@@ -12,6 +12,7 @@
 
 #include "gemm/gemm.h"
 #include "compress/solver.h"
+#include "core/clones.h"
 #include "core/memory.h"
 
 typedef float lanes[ACC_LANES];
@@ -42,7 +43,7 @@ typedef struct strip {
 } strip;
 
 /* r += d H within the block, for `count` columns from j on (at most 4); the damping sits on the diagonal. */
-static void apply(const descent *t, const strip *s, uint32_t j, uint32_t count, const lanes *d)
+ACC_CLONES static void apply(const descent *t, const strip *s, uint32_t j, uint32_t count, const lanes *d)
 {
     for (uint32_t k = 0; k < count; k++) {
         const float *h = t->f->h + (size_t)(j + k) * t->f->cols;
@@ -92,7 +93,7 @@ static bool any(const lanes *d, uint32_t count)
     return false;
 }
 
-static void step_w2s(const descent *t, const strip *s, uint32_t quad)
+ACC_CLONES static void step_w2s(const descent *t, const strip *s, uint32_t quad)
 {
     acc_codes *c = t->c;
     lanes *r = s->r, *v = s->v;
@@ -118,7 +119,7 @@ static void step_w2s(const descent *t, const strip *s, uint32_t quad)
     if (any(d, count)) apply(t, s, j, count, d);
 }
 
-static void step_dense(const descent *t, const strip *s, uint32_t col)
+ACC_CLONES static void step_dense(const descent *t, const strip *s, uint32_t col)
 {
     acc_codes *c = t->c;
     lanes *r = s->r, *v = s->v;
@@ -136,7 +137,7 @@ static void step_dense(const descent *t, const strip *s, uint32_t col)
 }
 
 /* The scale of one group, on the stored grid: the factor that is best for its codes, q r + t q H q^T = 0. */
-static void step_scale(const descent *t, strip *s, uint32_t g)
+ACC_CLONES static void step_scale(const descent *t, strip *s, uint32_t g)
 {
     acc_codes *c = t->c;
     lanes *r = s->r, *v = s->v;

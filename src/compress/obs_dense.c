@@ -1,8 +1,9 @@
 /* W2, W4 and W8: the sweep over single columns (GPTQ, Frantar et al. 2022, with static scales and reordered columns).
  */
 #include "compress/solver.h"
+#include "core/clones.h"
 
-void acc_sweep_dense(const acc_sweep *s, uint32_t r0, float (*w)[ACC_LANES], float (*e)[ACC_LANES])
+ACC_CLONES void acc_sweep_dense(const acc_sweep *s, uint32_t r0, float (*w)[ACC_LANES], float (*e)[ACC_LANES])
 {
     acc_codes *c = s->c;
     const acc_grid grid = acc_grid_of(c->format);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "compress/solver.h"
+#include "core/clones.h"
 
 /* The last words (reserved ones excluded) of acc_w2s_quad's table. */
 #define N_WORDS 121
@@ -52,8 +53,8 @@ void acc_quad_form_init(acc_quad_form *f, const double a[4][4], const acc_w2s_bo
  * (w - s q) a (w - s q)^T = w a w^T + s (s q a q^T - 2 q g), g = a w: with q a q^T in a table, each word costs two
  * products of g. +q and -q share everything but the sign of q g.
  */
-void acc_w2s_choose(const acc_w2s_book *book, const acc_quad_form *f, const float w[4][ACC_LANES],
-                    const float s[ACC_LANES], uint8_t code[ACC_LANES], float q[4][ACC_LANES])
+ACC_CLONES void acc_w2s_choose(const acc_w2s_book *book, const acc_quad_form *f, const float w[4][ACC_LANES],
+                               const float s[ACC_LANES], uint8_t code[ACC_LANES], float q[4][ACC_LANES])
 {
     float g[4][ACC_LANES], best[ACC_LANES] = {0}, sign[ACC_LANES] = {0};
     int32_t which[ACC_LANES];
@@ -80,8 +81,8 @@ void acc_w2s_choose(const acc_w2s_book *book, const acc_quad_form *f, const floa
 }
 
 /* Errors of a quad's columns in units of the factor's diagonal, each carried on to the columns after it. */
-static void carry_quad(const acc_sweep *s, uint32_t at, const float q[4][ACC_LANES], const float *scale,
-                       float (*w)[ACC_LANES], float (*e)[ACC_LANES])
+ACC_CLONES static void carry_quad(const acc_sweep *s, uint32_t at, const float q[4][ACC_LANES], const float *scale,
+                                  float (*w)[ACC_LANES], float (*e)[ACC_LANES])
 {
     const uint32_t j = at - s->begin;
     for (uint32_t k = 0; k < 4; k++) {

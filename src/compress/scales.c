@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "compress/solver.h"
+#include "core/clones.h"
 #include "core/memory.h"
 
 #define COARSE 20
@@ -71,7 +72,8 @@ static void gain_w2s(const float *wt, size_t stride, const float *d, uint32_t n,
 }
 
 /* Adds up for the scales s what rounding gains, in the weights' own units. */
-static void group_gain(const acc_codes *c, const float *wt, const float *d, uint32_t n, const float *s, float *gain)
+ACC_CLONES static void group_gain(const acc_codes *c, const float *wt, const float *d, uint32_t n, const float *s,
+                                  float *gain)
 {
     float inv[ACC_LANES], sum[ACC_LANES] = {0};
     for (int l = 0; l < ACC_LANES; l++) inv[l] = s[l] > 0 ? 1 / s[l] : 0;
