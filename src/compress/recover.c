@@ -31,7 +31,8 @@ typedef struct recovery {
     float *vectors, *head_vectors;
     float *direction; /* [n_layers][KV width]: the solver's directions of queries, which training leaves alone */
     char checkpoint[PATH_MAX];
-    double from; /* fraction of the whole run at which training began */
+    double from;  /* fraction of the whole run at which training began */
+    bool started; /* its first step is done: time left is counted from there */
 } recovery;
 
 static float default_rate(acc_format f)
@@ -53,7 +54,7 @@ uint64_t acc_run_recover_bytes(const acc_run *r)
 
 /* ---- the text ---- */
 
-/* Every n-th sequence of the text is held out. */
+/* The whole text, every n-th sequence of it held out: neither depends on how many tokens are trained on. */
 static accllm_status split_text(recovery *v, const acc_calibration *c, accllm_error *err)
 {
     const size_t len = c->seq_len;
@@ -76,10 +77,8 @@ static accllm_status load_text(recovery *v, accllm_error *err)
     accllm_tokenizer *tok;
     acc_calibration c = {0};
     const uint32_t len = sequence_length(r);
-    const uint64_t tokens = r->p->recover_tokens + (uint64_t)HELD_OUT * len;
     ACC_TRY(accllm_tokenizer_open(&tok, r->src_path, err));
-    accllm_status s = acc_calibration_create(
-        &c, tok, r->p->calib_path, tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)tokens, len, r->hp->n_vocab, err);
+    accllm_status s = acc_calibration_create(&c, tok, r->p->calib_path, UINT32_MAX, len, r->hp->n_vocab, err);
     accllm_tokenizer_free(&tok);
     if (s == ACCLLM_OK && c.n_seqs < BATCH)
         s = acc_fail(err, ACCLLM_E_ARG,
@@ -236,9 +235,14 @@ static accllm_status save_best(void *user, uint64_t step, double held_out, accll
 static void show_progress(void *user, uint64_t step, double loss, double held_out)
 {
     recovery *v = user;
-    const double done = (double)step / (double)v->steps;
-    acc_run_progress(v->r, v->from + (0.98 - v->from) * done, "recover: step %llu/%llu, KL %.4f, held-out %.4f",
-                     (unsigned long long)step, (unsigned long long)v->steps, loss, held_out);
+    const double fraction = v->from + (0.98 - v->from) * (double)step / (double)v->steps;
+    if (!v->started) {
+        v->started = true;
+        v->r->eta_start = acc_seconds();
+        v->r->fraction_start = fraction;
+    }
+    acc_run_progress(v->r, fraction, "recover: step %llu/%llu, KL %.4f, held-out %.4f", (unsigned long long)step,
+                     (unsigned long long)v->steps, loss, held_out);
 }
 
 static accllm_status allocate(recovery *v, accllm_error *err)
@@ -284,8 +288,6 @@ static accllm_status train(recovery *v, accllm_error *err)
                                 .progress = show_progress,
                                 .user = v};
     v->from = r->fraction;
-    r->eta_start = acc_seconds();
-    r->fraction_start = r->fraction;
     ACC_TRY(acc_train_run(r->rt, &v->student, &p, result, err));
     if (v->n_held_out == 0) ACC_TRY(save_best(v, result->steps, 0, err));
     acc_run_note(r, "recovery: divergence from the source on held-out text %.4f before, %.4f at step %llu of %llu",

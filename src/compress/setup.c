@@ -234,7 +234,6 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
                    {"kv bits", r->plan.kv_bits},
                    {"calibration tokens", (uint64_t)r->cal.n_seqs * r->cal.seq_len},
                    {"calibration length", r->cal.seq_len},
-                   {"recovery tokens", r->p->recover_tokens},
                    {"recovery rate, millionths", (uint64_t)(r->p->recover_rate * 1e6)},
                    {"solver revision", 5}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)

@@ -26,7 +26,8 @@ typedef struct acc_train_state {
 
 accllm_status acc_train_save(const acc_train_params *p, const acc_train_model *m, const acc_train_state *s,
                              accllm_error *err) ACC_MUST_CHECK;
-/* Reads the checkpoint where there is a whole one of this run; otherwise leaves everything as it is. */
+/* Reads the checkpoint where there is a whole one of this run, which may have been meant for more or fewer steps;
+ * otherwise leaves everything as it is. E_ARG: it stands behind p->steps. */
 accllm_status acc_train_resume(const acc_train_params *p, acc_train_model *m, acc_train_state *s,
                                accllm_error *err) ACC_MUST_CHECK;
 

@@ -169,7 +169,8 @@ typedef struct acc_train_result {
     float *history; /* [steps] loss of each step; free with acc_free() */
 } acc_train_result;
 
-/* Trains m: warm-up over 3 % of the steps, then cosine down to 1 %. Resumes from the checkpoint if there is one. Polls
+/* Trains m: warm-up over 3 % of the steps, then cosine down to 1 %. Resumes from the checkpoint if there is one,
+ * on the schedule of p->steps, whatever it was. Polls
  * the abort flag between steps: then a checkpoint is written and E_CANCELLED returned. Deterministic for a seed, a
  * machine and a number of threads, also across interruptions. */
 accllm_status acc_train_run(accllm_runtime *rt, acc_train_model *m, const acc_train_params *p, acc_train_result *result,

@@ -171,6 +171,28 @@ static void test_resumes_to_the_bit(void **state)
     teardown(&whole);
 }
 
+/* What is done stays as it is; a run that was to be longer ends on the shorter schedule. */
+static void test_a_run_may_be_shortened(void **state)
+{
+    (void)state;
+    fixture f;
+    acc_train_result r;
+    setup(&f, true);
+    f.stop_at = 9;
+    assert_int_equal(acc_train_run(&f.rt, &f.m, &f.p, &r, NULL), ACCLLM_E_CANCELLED);
+    atomic_store(&f.rt.abort, false);
+    f.stop_at = 0;
+    f.p.steps = 8;
+    assert_int_equal(acc_train_run(&f.rt, &f.m, &f.p, &r, NULL), ACCLLM_E_ARG);
+    f.p.steps = STEPS / 2;
+    assert_int_equal(acc_train_run(&f.rt, &f.m, &f.p, &r, NULL), ACCLLM_OK);
+    assert_int_equal(r.resumed_at, 9);
+    assert_int_equal(r.steps, STEPS / 2);
+    assert_true(r.best.loss < r.first.loss);
+    acc_free(r.history);
+    teardown(&f);
+}
+
 static void test_damaged_checkpoint_is_not_used(void **state)
 {
     (void)state;
@@ -208,9 +230,9 @@ static void test_refuses_nonsense(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_distillation_learns), cmocka_unit_test(test_training_from_text_learns),
-        cmocka_unit_test(test_resumes_to_the_bit),  cmocka_unit_test(test_damaged_checkpoint_is_not_used),
-        cmocka_unit_test(test_refuses_nonsense),
+        cmocka_unit_test(test_distillation_learns),    cmocka_unit_test(test_training_from_text_learns),
+        cmocka_unit_test(test_resumes_to_the_bit),     cmocka_unit_test(test_damaged_checkpoint_is_not_used),
+        cmocka_unit_test(test_a_run_may_be_shortened), cmocka_unit_test(test_refuses_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
