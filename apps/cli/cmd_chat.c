@@ -65,7 +65,6 @@ static int slash_command(chat *c, const char *text)
 static int answer(chat *c, const char *text)
 {
     const char *reason = NULL;
-    cli_interrupt_clear();
     int rc = cli_dialogue_say(&c->d, text, c->turns != NULL, &reason);
     bool stopped = cli_interrupted();
     cli_interrupt_clear();

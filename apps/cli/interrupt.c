@@ -9,39 +9,56 @@
 
 /* A signal handler can only reach the process's own state. */
 static _Atomic(accllm_runtime *) watched;
-static volatile sig_atomic_t raised, soft_only;
+static volatile sig_atomic_t raised, soft_only, reading;
 
 static void on_signal(int number)
 {
     (void)number;
-    if (raised) _exit(CLI_INTERRUPTED);
+    if (raised && !reading) _exit(CLI_INTERRUPTED);
     raised = 1;
+    if (reading) (void)alarm(1);
     accllm_runtime *rt = atomic_load(&watched);
     if (rt && !soft_only) accllm_runtime_abort(rt);
+}
+
+/* The signal may have come just before the read, which then still waits: wake it until it has returned. */
+static void on_alarm(int number)
+{
+    (void)number;
+    if (reading) (void)alarm(1);
+}
+
+static void handle(int number, void (*handler)(int), int flags)
+{
+    struct sigaction a = {.sa_handler = handler, .sa_flags = flags};
+    (void)sigemptyset(&a.sa_mask);
+    (void)sigaction(number, &a, NULL);
+}
+
+/* SA_RESTART, but for reading: a write that waits goes on after the signal, where stdio would fail and lose text. */
+static void handle_signals(int flags)
+{
+    handle(SIGINT, on_signal, flags);
+    handle(SIGTERM, on_signal, flags);
 }
 
 void cli_interrupt_watch(accllm_runtime *rt)
 {
     atomic_store(&watched, rt);
-    struct sigaction a = {.sa_handler = on_signal};
-    (void)sigemptyset(&a.sa_mask);
-    (void)sigaction(SIGINT, &a, NULL); /* no SA_RESTART: a read from the terminal returns */
-    (void)sigaction(SIGTERM, &a, NULL);
+    handle_signals(SA_RESTART);
+    handle(SIGALRM, on_alarm, 0);
 }
 
 void cli_interrupt_ignore_pipe(void)
 {
-    struct sigaction a = {.sa_handler = SIG_IGN};
-    (void)sigemptyset(&a.sa_mask);
-    (void)sigaction(SIGPIPE, &a, NULL);
+    handle(SIGPIPE, SIG_IGN, 0);
 }
 
 void cli_interrupt_unwatch(void)
 {
-    struct sigaction a = {.sa_handler = SIG_DFL};
-    (void)sigemptyset(&a.sa_mask);
-    (void)sigaction(SIGINT, &a, NULL);
-    (void)sigaction(SIGTERM, &a, NULL);
+    handle(SIGINT, SIG_DFL, 0);
+    handle(SIGTERM, SIG_DFL, 0);
+    handle(SIGALRM, SIG_DFL, 0);
     atomic_store(&watched, NULL);
 }
 
@@ -60,4 +77,11 @@ void cli_interrupt_clear(void)
 void cli_interrupt_set_soft(bool soft)
 {
     soft_only = soft;
+}
+
+void cli_interrupt_set_reading(bool on)
+{
+    reading = on;
+    handle_signals(on ? 0 : SA_RESTART);
+    if (!on) (void)alarm(0);
 }

@@ -15,6 +15,9 @@ bool cli_interrupted(void);
 void cli_interrupt_clear(void); /* and the runtime's abort flag */
 /* soft: a signal only raises the flag; used where the work looks at it between short steps. */
 void cli_interrupt_set_soft(bool soft);
+/* While on, the program waits for a line: a signal makes the read return, and a second one does not end the program,
+ * for the terminal would be left as the editor set it. */
+void cli_interrupt_set_reading(bool on);
 
 /* A closed output is an error like others, not a silent death by SIGPIPE. */
 void cli_interrupt_ignore_pipe(void);

@@ -147,6 +147,19 @@ static const char *next_raw(cli_line *l, size_t *len)
     return plain_line(l, len);
 }
 
+/* The next line, unless a signal came before its end. Once a line is entered at the terminal, Ctrl-C is meant for what
+ * it asks for: the flag stays up for that. */
+static bool read_raw(cli_line *l, const char **raw, size_t *n)
+{
+    cli_interrupt_set_reading(true);
+    *raw = cli_interrupted() ? NULL : next_raw(l, n);
+    cli_interrupt_set_reading(false);
+    if (!cli_interrupted()) return true;
+    const char *s = *raw;
+    bool entered = s && *n > 0 && s[*n - 1] == '\n' && !(*n > 1 && s[*n - 2] == '\\');
+    return l->terminal && entered;
+}
+
 static cli_line_result failed(const char *why)
 {
     cli_error("standard input: %s", why);
@@ -160,8 +173,8 @@ cli_line_result cli_line_read(cli_line *l, const char **text, size_t *len)
     for (;;) {
         size_t n = 0;
         errno = 0;
-        const char *raw = next_raw(l, &n);
-        if (cli_interrupted()) {
+        const char *raw;
+        if (!read_raw(l, &raw, &n)) {
             clearerr(stdin);
             return CLI_LINE_INTERRUPTED;
         }

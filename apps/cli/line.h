@@ -10,7 +10,7 @@ typedef struct cli_line cli_line;
 typedef enum cli_line_result {
     CLI_LINE_TEXT,        /* *text holds a line without its newline */
     CLI_LINE_END,         /* end of input */
-    CLI_LINE_INTERRUPTED, /* Ctrl-C */
+    CLI_LINE_INTERRUPTED, /* Ctrl-C before the line was entered; after it, only cli_interrupted() says so */
     CLI_LINE_FAILED,      /* a message was printed */
 } cli_line_result;
 

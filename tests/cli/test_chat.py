@@ -46,11 +46,15 @@ class Terminal:
                 raise AssertionError(f"no {pattern!r} in {self.seen!r}")
             self.seen += data.decode(errors="replace")
 
-    def prompt(self):
+    def prompt(self, seconds=30):
         """Waits for the prompt, and for the editor, which takes over the terminal just after it: until then the
         terminal itself echoes, and its Ctrl-C throws away what was typed ahead."""
-        self.expect("> ")
-        time.sleep(0.5)
+        self.expect("> ", seconds)
+        end = time.time() + seconds
+        while termios.tcgetattr(self.master)[3] & termios.ICANON:
+            if time.time() > end:
+                raise AssertionError("no editor after the prompt")
+            time.sleep(0.01)
 
     def send(self, text):
         os.write(self.master, text.encode())
@@ -73,7 +77,7 @@ class Chat(Case):
     def terminal(self, *more):
         t = Terminal([ACCLLM, "chat", self.model, "--seed", "1", *more], self.env)
         self.addCleanup(lambda: t.process.poll() is None and t.process.kill())
-        t.expect("> ")
+        t.prompt()
         return t
 
     def test_a_conversation_at_the_terminal(self):
@@ -103,19 +107,23 @@ class Chat(Case):
             self.assertIn("good", f.read())
 
     def test_ctrl_c_stops_the_answer_and_then_the_program(self):
-        t = self.terminal("-n", "-1", "--temp", "1")
-        time.sleep(0.5)
-        # the tiny model ends its answers soon: ask until one is long enough to be stopped
+        t = self.terminal("-n", "-1", "--temp", "0")  # the tiny model's likeliest answers never end
         t.send("tell me all\n")
         t.expect("tell me all\r\n")
+        t.expect(".")
         t.send("\x03")
+        t.expect("[(]stopped[)]")
         t.prompt()
         t.send("/stats\n")
-        t.expect("1 answers")
+        t.expect("1 answers; prompts [1-9]")
         t.prompt()
         t.send("next\n")
-        t.expect("next\r\n")
+        t.expect("next\r\n")  # entered: from now on Ctrl-C is for the answer, though it may not have begun
         t.send("\x03")
+        t.expect("[(]stopped[)]")
+        t.prompt()
+        t.send("/stats\n")
+        t.expect("2 answers")
         t.prompt()
         t.send("half a line\x03")
         t.expect("Ctrl-C again")
@@ -125,7 +133,6 @@ class Chat(Case):
 
     def test_end_of_input_ends(self):
         t = self.terminal()
-        time.sleep(0.5)  # the editor takes over the terminal just after its prompt
         t.send("\x04")
         self.assertEqual(t.close(), 0)
 

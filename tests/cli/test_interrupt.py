@@ -1,8 +1,11 @@
 """Ctrl-C, SIGTERM and a closed output while the program works."""
+import fcntl
 import json
 import os
 import signal
+import struct
 import subprocess
+import termios
 import time
 import unittest
 
@@ -44,6 +47,22 @@ class Interrupt(Case):
         r = json.loads(out)
         self.assertEqual(r["finish_reason"], "interrupted")
         self.assertGreater(len(r["ids"]), 0)
+
+    def test_a_write_that_waits_goes_on(self):
+        r, w = os.pipe()
+        p = subprocess.Popen([ACCLLM, "run", self.model, "-p", "hello", "-n", "-1", "--ignore-eos", "--temp", "1"],
+                             stdout=w, stderr=subprocess.PIPE, env=self.env)
+        before, now = 0, 0
+        while now == 0 or now != before:  # until the pipe takes no more
+            time.sleep(0.1)
+            before, now = now, struct.unpack("i", fcntl.ioctl(r, termios.FIONREAD, bytes(4)))[0]
+        os.close(w)
+        p.send_signal(signal.SIGINT)
+        time.sleep(0.1)  # a reader at once would often end the wait before the signal does
+        with open(r, "rb") as f:
+            self.assertTrue(f.read())
+        _, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 130, err)
 
     def test_a_closed_output_ends_the_run(self):
         p = self.endless()
