@@ -1,6 +1,8 @@
 #include "line.h"
 
 #include <errno.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,9 +59,18 @@ static bool history_path(char *out, size_t cap)
     return true;
 }
 
+/* The editor drops what is no character of the locale; our text is UTF-8 whatever the locale says. Nothing else here
+ * looks at LC_CTYPE. */
+static void take_utf8(void)
+{
+    if (setlocale(LC_CTYPE, "") && strcmp(nl_langinfo(CODESET), "UTF-8") == 0) return;
+    (void)setlocale(LC_CTYPE, "C.UTF-8");
+}
+
 static bool open_editor(cli_line *l)
 {
     HistEvent event;
+    take_utf8();
     l->edit = el_init("accllm", stdin, stdout, stderr);
     l->history = history_init();
     if (!l->edit || !l->history) return false;

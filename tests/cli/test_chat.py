@@ -1,4 +1,5 @@
 """Conversations through a pseudo-terminal and through a pipe."""
+import codecs
 import fcntl
 import json
 import os
@@ -28,6 +29,7 @@ class Terminal:
                                         preexec_fn=control)
         os.close(slave)
         self.seen = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end inside a character
 
     def expect(self, pattern, seconds=30):
         """Waits for the pattern in what was written since the last match; returns what came before."""
@@ -44,7 +46,7 @@ class Terminal:
                 data = b""
             if not data:
                 raise AssertionError(f"no {pattern!r} in {self.seen!r}")
-            self.seen += data.decode(errors="replace")
+            self.seen += self.decoder.decode(data)
 
     def prompt(self, seconds=30):
         """Waits for the prompt, and for the editor, which takes over the terminal just after it: until then the
@@ -74,8 +76,8 @@ class Chat(Case):
         subprocess.run([ACCLLM, "compress", cls.src, cls.model, "--weights", "w8", "--method", "rtn"], check=True,
                        env=cls.env, capture_output=True)
 
-    def terminal(self, *more):
-        t = Terminal([ACCLLM, "chat", self.model, "--seed", "1", *more], self.env)
+    def terminal(self, *more, **env):
+        t = Terminal([ACCLLM, "chat", self.model, "--seed", "1", *more], {**self.env, **env})
         self.addCleanup(lambda: t.process.poll() is None and t.process.kill())
         t.prompt()
         return t
@@ -130,6 +132,15 @@ class Chat(Case):
         t.prompt()
         t.send("\x03")
         self.assertEqual(t.close(), 0)
+
+    def test_any_letter_can_be_typed(self):
+        for name in ("C", "C.UTF-8"):
+            t = self.terminal(LC_ALL=name)
+            t.send("/größe 日本\n")
+            t.expect("unknown command /größe 日本")
+            t.prompt()
+            t.send("/exit\n")
+            self.assertEqual(t.close(), 0)
 
     def test_end_of_input_ends(self):
         t = self.terminal()
