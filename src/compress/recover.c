@@ -235,7 +235,7 @@ static accllm_status save_best(void *user, uint64_t step, double held_out, accll
 static void show_progress(void *user, uint64_t step, double loss, double held_out)
 {
     recovery *v = user;
-    const double fraction = v->from + (0.98 - v->from) * (double)step / (double)v->steps;
+    const double fraction = 0.98 - (0.98 - v->from) * (double)(v->steps - step) / (double)v->steps; /* ends at 0.98 */
     if (!v->started) {
         v->started = true;
         v->r->eta_start = acc_seconds();
