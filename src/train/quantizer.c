@@ -73,12 +73,15 @@ ACC_CLONES static void nearest_quads(const float *w, float inverse, float l1, fl
     measure(&q, w, inverse, l1, l2);
     best_pair(&q, first, second, pair_gain);
     best_single(&q, l1, l2, single, size, single_gain);
+    uint32_t word[LANES] = {0}; /* a quad's four codes, the first one lowest */
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < LANES; k++) {
             const float pair = first[k] == i || second[k] == i ? q.pick[i][k] : 0, one = single[k] == i ? size[k] : 0;
             const float magnitude = pair_gain[k] > single_gain[k] ? pair : one;
-            out[4 * k + i] = (int8_t)(int)(q.u[i][k] < 0 ? -magnitude : magnitude);
+            const int32_t code = (int32_t)(q.u[i][k] < 0 ? -magnitude : magnitude);
+            word[k] |= ((uint32_t)code & 0xff) << 8 * i;
         }
+    memcpy(out, word, sizeof word);
 }
 
 void acc_train_quads(const float *w, uint32_t n, float inverse, float l1, float l2, int8_t *q)
