@@ -28,6 +28,10 @@ static int check_usage(const cli_options *o)
         cli_error("--recover-tokens: needs --recover full");
         return CLI_USAGE;
     }
+    if (o->recover_from && (!o->recover || strcmp(o->recover, "full") != 0)) {
+        cli_error("--recover-from: needs --recover full");
+        return CLI_USAGE;
+    }
     if ((o->target_bpw > 0 || o->target_size > 0) && o->weights) {
         cli_error("--weights: --target-bpw and --target-size choose the formats themselves");
         return CLI_USAGE;
@@ -52,6 +56,7 @@ static void set_params(const cli_options *o, accllm_compress_params *p)
     if (o->recover && strcmp(o->recover, "full") == 0)
         p->recover_tokens = o->recover_tokens ? (uint64_t)o->recover_tokens : 1000000;
     p->recover_rate = o->recover_rate;
+    p->start_path = o->recover_from;
     p->target_bpw = o->target_bpw;
     p->target_bytes = (uint64_t)(o->target_size * 1e6);
     p->kv_bits = (uint32_t)o->kv;

@@ -52,7 +52,7 @@ typedef struct cli_options {
     double temperature, top_p, min_p, repeat_penalty;
     int64_t top_k, repeat_last;
     /* compress */
-    const char *weights, *method, *head, *calib, *recover;
+    const char *weights, *method, *head, *calib, *recover, *recover_from;
     int64_t group, calib_tokens, page, recover_tokens;
     double recover_rate, target_bpw, target_size;
     bool resume;

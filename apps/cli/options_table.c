@@ -52,6 +52,8 @@ const cli_option cli_option_table[] = {
     {"recover", 0, CHOICE("MODE", recover, "off|full", NULL), CLI_COMPRESS,
      "recovery: off, full: train the whole model to give its source's answers (off)"},
     {"recover-tokens", 0, INT("N", recover_tokens, 1, U32), CLI_COMPRESS, "tokens of recovery training (1000000)"},
+    {"recover-from", 0, TEXT("FILE", recover_from), CLI_COMPRESS,
+     "start it from this compressed file, made earlier of the same SRC, instead of solving"},
     {"recover-rate", 0, REAL("X", recover_rate, 0, 1), CLI_COMPRESS,
      "its learning rate, relative to each matrix (by the format)"},
     {"group", 0, NUMBER_CHOICE("N", group, "32|64|128"), CLI_COMPRESS,

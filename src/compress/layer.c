@@ -271,6 +271,7 @@ accllm_status acc_run_layers(acc_run *r, accllm_error *err)
 {
     layer_work w = {.r = r};
     const uint32_t n = r->hp->n_layers, first = r->hidden_layers;
+    if (r->start_file) return acc_run_copy_start(r, err);
     accllm_status s = first < n ? layer_work_alloc(&w, err) : ACCLLM_OK;
     r->last_save = acc_seconds();
     for (uint32_t i = first; s == ACCLLM_OK && i < n; i++) {

@@ -76,6 +76,7 @@ static estimate estimate_run(const acc_run *r)
     }
     flops = tokens * (2 * params + 2 * (double)r->cal.seq_len * hp->n_heads * hp->head_dim) * 2;
     e.seconds = (flops + hessian_flops + solver_flops) * hp->n_layers / flops_per_second(r);
+    if (r->start_file) e.seconds = 0;
     if (acc_run_has_target(r) && !r->mixed) {
         e.sense = acc_run_sense_bytes(r);
         e.sense_seconds = (acc_run_sense_flops(r) + 3 * solver_flops * hp->n_layers) / flops_per_second(r);
@@ -116,7 +117,10 @@ void acc_run_announce(acc_run *r)
     r->layers_end = 0.98 * (e.sense_seconds + e.seconds) / total;
     acc_run_note(r, "%s: %u layers, %.1f M linear weights -> %s (%s, groups of %u), embedding and head %s", r->hp->name,
                  r->hp->n_layers, acc_run_linear_weights(r) / 1e6,
-                 acc_run_has_target(r) ? "mixed formats" : acc_format_name(r->weights), r->obs ? "obs" : "rtn",
+                 acc_run_has_target(r) || r->mixed ? "mixed formats" : acc_format_name(r->weights),
+                 r->start_file ? r->p->start_path
+                 : r->obs      ? "obs"
+                               : "rtn",
                  r->plan.linear[0].group, acc_format_name(r->head));
     acc_run_note(r, "calibration: %u sequences of %u tokens (%s, %llu tokens in all)", r->cal.n_seqs, r->cal.seq_len,
                  r->p->calib_path ? r->p->calib_path : "built-in text", (unsigned long long)r->cal.text_tokens);

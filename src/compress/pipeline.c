@@ -78,6 +78,7 @@ accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const ch
     acc_work_close(&r.work, s == ACCLLM_OK || (r.work.dir && !acc_work_has_layer(&r.work, ACC_WORK_SOLVED, 0)));
     if (r.src) r.src->close(r.src);
     acc_calibration_free(&r.cal);
+    acc_packed_free(&r.start_file);
     acc_free(r.hidden);
     acc_free(r.records);
     acc_free(r.shapes);

@@ -47,6 +47,7 @@ typedef struct acc_run {
     acc_ref_attention attention;
 
     float *hidden;          /* [n_seqs * seq_len][n_embd] */
+    acc_packed *start_file; /* p->start_path; NULL: none */
     uint32_t hidden_layers; /* layers that hidden has passed */
     uint32_t resumed;
     acc_tensor_record *records;          /* [n_layers][ACC_LINEARS] */
@@ -100,6 +101,10 @@ accllm_status acc_run_embed(acc_run *r, accllm_error *err) ACC_MUST_CHECK;  /* h
 accllm_status acc_run_layers(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* every layer not yet in the work folder */
 /* The key means of the tuned layers, measured again: training has moved the keys. */
 accllm_status acc_run_tuned_means(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+
+/* start.c: a packed file in place of the solver's work (p->start_path) */
+accllm_status acc_run_open_start(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* nothing where it is off */
+accllm_status acc_run_copy_start(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* its layers as solved ones */
 
 /* recover.c: distillation of the whole model from its source (--recover); nothing where it is off */
 accllm_status acc_run_recover(acc_run *r, accllm_error *err) ACC_MUST_CHECK;

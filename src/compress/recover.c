@@ -150,6 +150,33 @@ static accllm_status scale_head(recovery *v, accllm_error *err)
     return ACCLLM_OK;
 }
 
+static void dequant_rows(const acc_weight *w, float *out)
+{
+    for (uint32_t row = 0; row < w->rows; row++) acc_weight_dequant_row(w, row, out + (size_t)row * w->cols);
+}
+
+/* The head of the file to start from. */
+static void load_start_head(recovery *v)
+{
+    const acc_packed *m = v->r->start_file;
+    const size_t n = v->r->hp->n_embd;
+    dequant_rows(&m->embd, acc_train_find(&v->student, ACC_T_TOKEN_EMBD, 0)->latent);
+    if (!m->hp.tied) dequant_rows(&m->output, acc_train_find(&v->student, ACC_T_OUTPUT, 0)->latent);
+    memcpy(acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent, m->output_norm, n * sizeof(float));
+    if (m->embd_scale) memcpy(v->student.embd_scale, m->embd_scale, n * sizeof(float));
+}
+
+/* The source's, with the solver's scaling. */
+static accllm_status load_head(recovery *v, accllm_error *err)
+{
+    const acc_source *src = v->r->src;
+    for (uint32_t i = 0; i < v->student.n_tensors; i++) {
+        acc_train_tensor *t = &v->student.tensors[i];
+        if (acc_tensor_is_global(t->id)) ACC_TRY(src->read_rows(src, t->id, 0, 0, t->shape.rows, t->latent, err));
+    }
+    return scale_head(v, err);
+}
+
 /* Each matrix learns at its format's rate; the others at the mean of these. */
 static void set_rates(recovery *v)
 {
@@ -181,12 +208,11 @@ static accllm_status load_models(recovery *v, accllm_error *err)
     ACC_TRY(acc_train_model_load(&v->teacher, r->src, err));
     ACC_TRY(acc_train_model_create(&v->student, r->src, (const acc_weight(*)[7])r->shapes, &r->plan.embd,
                                    &r->plan.output, true, err));
-    for (uint32_t i = 0; i < v->student.n_tensors; i++) {
-        acc_train_tensor *t = &v->student.tensors[i];
-        if (acc_tensor_is_global(t->id)) ACC_TRY(r->src->read_rows(r->src, t->id, 0, 0, t->shape.rows, t->latent, err));
-    }
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) ACC_TRY(load_layer(v, layer, err));
-    ACC_TRY(scale_head(v, err));
+    if (r->start_file)
+        load_start_head(v);
+    else
+        ACC_TRY(load_head(v, err));
     set_rates(v);
     return ACCLLM_OK;
 }

@@ -189,7 +189,8 @@ accllm_status acc_run_setup(acc_run *r, accllm_error *err)
     ACC_TRY(s);
     r->records = p;
     place_vectors(r);
-    return shape_layers(r, err);
+    ACC_TRY(shape_layers(r, err));
+    return acc_run_open_start(r, err);
 }
 
 /* Size and a sample of the file's bytes: 1 MB at either end and 4 KB at 256 places. */
@@ -213,6 +214,12 @@ static void put_hash(json_t *o, const char *key, uint64_t hash)
 json_t *acc_run_config(const acc_run *r, accllm_error *err)
 {
     acc_file f;
+    uint64_t start = 0;
+    if (r->p->start_path) {
+        if (acc_file_open(&f, r->p->start_path, true, err) != ACCLLM_OK) return NULL;
+        start = sample_hash(&f);
+        acc_file_close(&f);
+    }
     if (acc_file_open(&f, r->src_path, true, err) != ACCLLM_OK) return NULL;
     json_t *o = json_object();
     const struct {
@@ -239,9 +246,10 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));
     put_hash(o, "source", sample_hash(&f));
+    put_hash(o, "start", start);
     put_hash(o, "calibration", r->cal.hash);
     acc_file_close(&f);
-    if (json_object_size(o) == sizeof texts / sizeof *texts + sizeof numbers / sizeof *numbers + 2) return o;
+    if (json_object_size(o) == sizeof texts / sizeof *texts + sizeof numbers / sizeof *numbers + 3) return o;
     json_decref(o);
     (void)acc_fail(err, ACCLLM_E_NOMEM, "out of memory: configuration");
     return NULL;

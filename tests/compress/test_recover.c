@@ -83,6 +83,46 @@ static void an_interrupted_recovery_ends_in_the_same_bytes(void **state)
     finish(&f);
 }
 
+/* The file of one run is where the next one begins: held-out loss goes on from where it was. */
+static void a_run_goes_on_from_a_packed_file(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        tiny_options o = tiny_defaults();
+        fixture f;
+        double before, after, again, best;
+        o.n_ctx = 64;
+        o.tied = i == 0;
+        o.biases = i == 1;
+        start(&f, &o);
+        f.p.weights = "w2s";
+        f.p.method = "rtn";
+        f.p.recover_tokens = TOKENS;
+        f.p.recover_rate = 0.02;
+        must_compress(&f, NULL);
+        note_of(&f, &before, &after);
+        char *first = strdup(beside(&f, ".first"));
+        assert_non_null(first);
+        assert_int_equal(rename(f.out, first), 0);
+        f.p.start_path = first;
+        assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG); /* the formats are the file's */
+        f.p.weights = f.p.method = NULL;
+        f.p.head = "w4";
+        assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+        f.p.head = NULL;
+        must_compress(&f, NULL);
+        note_of(&f, &again, &best);
+        assert_true(again < after * 1.02 + 1e-3 && again > after * 0.98 - 1e-3);
+        assert_true(best < again);
+        acc_file want = read_output(&f);
+        interrupt_and_resume(&f, f.watch.calls / 2, &want, NULL);
+        acc_file_close(&want);
+        assert_int_equal(unlink(first), 0);
+        free(first);
+        finish(&f);
+    }
+}
+
 static void too_little_text_is_refused(void **state)
 {
     (void)state;
@@ -116,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recovery_lowers_the_divergence),
         cmocka_unit_test(an_interrupted_recovery_ends_in_the_same_bytes),
+        cmocka_unit_test(a_run_goes_on_from_a_packed_file),
         cmocka_unit_test(too_little_text_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
