@@ -84,6 +84,10 @@ accllm_status acc_kv_create(acc_kv **out, const acc_kv_params *p, accllm_error *
     acc_kv *kv = acc_calloc(1, sizeof *kv);
     if (!kv) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: KV cache");
     kv->p = *p;
+    if (p->kernels)
+        kv->kernels = *p->kernels;
+    else
+        acc_kernels_init_scalar(&kv->kernels);
     kv->dp = acc_kv_dims(p->head_dim);
     kv->block = acc_hadamard_block(p->head_dim);
     uint64_t pages = acc_policy_pages(p->window, p->chunk, p->page, p->full);
@@ -135,11 +139,12 @@ static bool put(const acc_kv *kv, acc_kv_part part, uint32_t layer, uint32_t hea
     uint64_t at = acc_kv_slot(kv, part, pos);
     uint16_t *scale = (key ? lane.kscale : lane.vscale) + at;
     if (s->bits == 8) {
-        if (!acc_kv8(x, n, (int8_t *)u, scale)) return false;
+        if (!kv->kernels.kv8(x, n, (int8_t *)u, scale)) return false;
         (key ? acc_kv8_write_key : acc_kv8_write_value)(key ? lane.k : lane.v, (uint32_t)at, n, (int8_t *)u);
         return true;
     }
-    if (!(key ? acc_kv4_key(x, n, direction, u, scale, &lane.kzero[at]) : acc_kv4(x, n, u, scale, &lane.vzero[at])))
+    if (!(key ? kv->kernels.kv4_key(x, n, direction, u, scale, &lane.kzero[at])
+              : kv->kernels.kv4(x, n, u, scale, &lane.vzero[at])))
         return false;
     (key ? acc_kv4_write_key : acc_kv4_write_value)(key ? lane.k : lane.v, (uint32_t)at, n, u);
     return true;
@@ -148,17 +153,12 @@ static bool put(const acc_kv *kv, acc_kv_part part, uint32_t layer, uint32_t hea
 bool acc_kv_store_key(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *key, const float *mean,
                       const float *direction)
 {
-    uint32_t n = kv->p.head_dim;
-    float x[ACC_MAX_HEAD_DIM];
+    _Alignas(64) float x[ACC_MAX_HEAD_DIM];
     const float *cos, *sin;
-    bool sink = pos < kv->p.sinks;
+    const bool sink = pos < kv->p.sinks;
     acc_kv_angles(kv, sink ? pos : pos % kv->p.page, &cos, &sin);
-    memcpy(x, key, n * sizeof *x);
-    acc_rope_rotate(x, cos, sin, n);
+    kv->kernels.kv_turn(key, cos, sin, sink ? NULL : mean, kv->p.head_dim, sink ? 1 : kv->block, x);
     if (sink) return put(kv, ACC_KV_SINKS, layer, head, pos, x, true, NULL);
-    if (mean)
-        for (uint32_t i = 0; i < n; i++) x[i] -= mean[i];
-    acc_hadamard(x, n, kv->block);
     return put(kv, ACC_KV_WINDOW, layer, head, pos, x, true, direction) &&
            (!kv->policy.near || put(kv, ACC_KV_NEAR, layer, head, pos, x, true, NULL));
 }

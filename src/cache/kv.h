@@ -18,6 +18,7 @@ typedef struct acc_kv_params {
     uint32_t bits;              /* 4 or 8, of the ring */
     uint32_t near;              /* N: the last positions that a query sees at 8 bits, 0..ACC_MAX_NEAR; with 8: none */
     bool full;                  /* nothing is ever dropped; positions end at window */
+    const acc_kernels *kernels; /* NULL: the scalar set */
     const uint64_t *rope_steps; /* [head_dim / 2], docs/numerics.md "RoPE"; read at creation only */
 } acc_kv_params;
 

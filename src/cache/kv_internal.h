@@ -22,6 +22,7 @@ typedef struct acc_kv_lane {
 
 struct acc_kv {
     acc_kv_params p;
+    acc_kernels kernels;
     acc_kv_policy policy;
     uint32_t dp;                   /* head_dim padded to 32 */
     uint32_t block;                /* of the Hadamard transform */

@@ -68,6 +68,18 @@ typedef void acc_attn_fn(const acc_attn_segment *s, void *scratch);
 typedef bool acc_attn_query_fn(const float *q, const float *cos, const float *sin, const float *mu, uint32_t head_dim,
                                uint32_t block, float att, int8_t *q8, acc_attn_query *out);
 
+/* ---- keys and values on their way into the cache (docs/numerics.md "Keys, values, queries") ---- */
+
+/* What a key's codes are made of: x [head_dim, room for a multiple of 32] = the key rotated, less mu (may be NULL),
+ * transformed over blocks of `block`. Sinks: block = 1, mu = NULL. */
+typedef void acc_kv_turn_fn(const float *key, const float *cos, const float *sin, const float *mu, uint32_t head_dim,
+                            uint32_t block, float *x);
+/* acc_kv4(), acc_kv4_key() and acc_kv8(): codes, scale and zero. */
+typedef bool acc_kv4_fn(const float *x, uint32_t n, uint8_t *u, uint16_t *scale, uint8_t *zero);
+typedef bool acc_kv4_key_fn(const float *x, uint32_t n, const float *direction, uint8_t *u, uint16_t *scale,
+                            uint8_t *zero);
+typedef bool acc_kv8_fn(const float *x, uint32_t n, int8_t *u, uint16_t *scale);
+
 /* ---- vector operations ---- */
 
 /* A8 of x [n]: codes (zeros up to n_pad) and the scale. False: NaN or infinity. */
@@ -92,6 +104,10 @@ typedef struct acc_kernels {
     } w[ACC_FMT_COUNT];
     acc_attn_fn *attn4, *attn8;
     acc_attn_query_fn *attn_query;
+    acc_kv_turn_fn *kv_turn;
+    acc_kv4_fn *kv4;
+    acc_kv4_key_fn *kv4_key;
+    acc_kv8_fn *kv8;
     acc_a8_fn *a8;
     acc_norm_a8_fn *norm_a8;
     acc_silu_mul_fn *silu_mul;

@@ -233,6 +233,7 @@ accllm_status acc_quant_session_create(void **self, const acc_session_ops **ops,
                         .bits = p->kv_bits,
                         .near = p->kv_near,
                         .full = s->full,
+                        .kernels = s->k,
                         .rope_steps = m->hp.rope_steps};
     accllm_status status;
     ACC_TRY_GOTO(acc_kv_create(&s->kv, &kp, err));

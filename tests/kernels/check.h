@@ -50,6 +50,7 @@ void check_matmul(void **state);
 void check_attn4(void **state);
 void check_attn8(void **state);
 void check_attn_query(void **state);
+void check_kv(void **state);
 void check_a8(void **state);
 void check_norm_a8(void **state);
 void check_silu_mul(void **state);

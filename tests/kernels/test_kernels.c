@@ -15,9 +15,9 @@ static const struct {
     const char *name;
     CMUnitTestFunction check;
 } checks[] = {
-    {"matvec", check_matvec},   {"matmul", check_matmul},         {"attn4", check_attn4},
-    {"attn8", check_attn8},     {"attn_query", check_attn_query}, {"a8", check_a8},
-    {"norm_a8", check_norm_a8}, {"silu_mul", check_silu_mul},     {"scale", check_scale},
+    {"matvec", check_matvec},         {"matmul", check_matmul}, {"attn4", check_attn4}, {"attn8", check_attn8},
+    {"attn_query", check_attn_query}, {"a8", check_a8},         {"kv", check_kv},       {"norm_a8", check_norm_a8},
+    {"silu_mul", check_silu_mul},     {"scale", check_scale},
 };
 
 #define N_CHECKS (sizeof checks / sizeof *checks)

@@ -207,4 +207,8 @@ void acc_kernels_init_avx512_attn(acc_kernels *k)
     k->attn4 = acc_attn4_avx512;
     k->attn8 = acc_attn8_avx512;
     k->attn_query = acc_attn_query_avx512;
+    k->kv_turn = acc_kv_turn_avx512;
+    k->kv4 = acc_kv4_avx512;
+    k->kv4_key = acc_kv4_key_avx512;
+    k->kv8 = acc_kv8_avx512;
 }

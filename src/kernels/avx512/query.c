@@ -1,4 +1,4 @@
-/* The query's codes for one page, for AVX-512. */
+/* The query's codes for one page, and what a key's codes are made of, for AVX-512. */
 #include "kernels/a8.h"
 #include "kernels/avx512/attn.h"
 #include "kernels/kv_layout.h"
@@ -64,4 +64,17 @@ bool acc_attn_query_avx512(const float *q, const float *cos, const float *sin, c
     out->beta = mu ? sum_products512(x, mu, head_dim) * att : 0;
     hadamard(x, dims, block);
     return acc_query_by(max_abs512, codes_sum, x, dims, block, att, q8, out);
+}
+
+void acc_kv_turn_avx512(const float *key, const float *cos, const float *sin, const float *mu, uint32_t head_dim,
+                        uint32_t block, float *x)
+{
+    const uint32_t dims = acc_kv_dims(head_dim);
+    for (uint32_t d = dims - 32; d < dims; d++) x[d] = 0;
+    rotate(x, key, cos, sin, head_dim);
+    for (uint32_t d = 0; mu && d < head_dim; d += 16) {
+        const __mmask16 m = first_lanes(head_dim - d);
+        _mm512_mask_storeu_ps(x + d, m, _mm512_sub_ps(_mm512_loadu_ps(x + d), _mm512_maskz_loadu_ps(m, mu + d)));
+    }
+    hadamard(x, dims, block);
 }
