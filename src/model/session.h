@@ -80,7 +80,7 @@ typedef struct acc_quant_session {
 /* Row blocks that one call of a kernel takes: decode walks long runs, so that what a kernel derives from the input
  * serves many rows; prefill stays in the cache. Both are rounded up to whole units. */
 #define ACC_DECODE_BLOCKS 256u
-#define ACC_PREFILL_BLOCKS 4u
+#define ACC_PREFILL_BLOCKS 8u
 
 static inline uint32_t acc_blocks_per_call(uint32_t n_tokens, uint32_t unit)
 {

@@ -14,23 +14,37 @@ typedef struct tokens {
     uint32_t n;
 } tokens;
 
+/* Copies a group of codes, a multiple of 32; returns their sum. */
+static inline int32_t copy_codes(int8_t *to, const int8_t *from, uint32_t n)
+{
+    __m512i sum = _mm512_setzero_si512();
+    for (uint32_t i = 0; i < n; i += 32) {
+        const __m256i x = _mm256_loadu_si256((const __m256i *)(from + i));
+        _mm256_storeu_si256((__m256i *)(to + i), x);
+        sum = acc_dot(sum, _mm512_set1_epi8(1), _mm512_zextsi256_si512(x));
+    }
+    return _mm512_reduce_add_epi32(sum);
+}
+
 static tokens pack_tokens(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n, int32_t offset, uint8_t *memory)
 {
     tokens t = {.codes = (int8_t *)memory, .n = n};
     t.start = (int32_t *)(void *)(t.codes + (size_t)w->col_groups * w->group * n);
-    for (uint32_t cg = 0; cg < w->col_groups; cg++)
-        for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t cg = 0; cg < w->col_groups; cg++) {
             const size_t at = (size_t)cg * n + i;
-            memcpy(t.codes + at * w->group, a + i * lda + (size_t)cg * w->group, w->group);
-            t.start[at] = -offset * acc_sum_codes(t.codes + at * w->group, w->group);
+            t.start[at] = -offset * copy_codes(t.codes + at * w->group, a + i * lda + (size_t)cg * w->group, w->group);
         }
     return t;
 }
 
-/* isum [n][ldi] += 64 rows times n (constant) tokens. m [4]: 16 rows each. */
+/* How a group's sums meet m: W8 has none; where they fit 16 bits one multiplication is cheaper. */
+typedef enum scaling { PLAIN, WORDS, LONGS } scaling;
+
+/* y [n][64] += 64 rows times n (constant) tokens. m [4]: 16 rows each. */
 static inline __attribute__((always_inline)) void block(const uint8_t *dense, uint32_t quads, const int8_t *a,
-                                                        const int32_t *start, const __m512i *m, int32_t *isum,
-                                                        size_t ldi, const int n)
+                                                        const int32_t *start, const __m512i *m, int32_t *y, const int n,
+                                                        const scaling by)
 {
     const size_t group = (size_t)quads * 4;
     __m512i s[TOKENS][4];
@@ -49,29 +63,35 @@ static inline __attribute__((always_inline)) void block(const uint8_t *dense, ui
         }
     }
 #pragma GCC unroll 6
-    for (int t = 0; t < n; t++, isum += ldi)
+    for (int t = 0; t < n; t++, y += ACC_TILE_ROWS)
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++)
-            acc_store512(isum + 16 * i,
-                         _mm512_add_epi32(acc_load512(isum + 16 * i), _mm512_mullo_epi32(s[t][i], m[i])));
+        for (int i = 0; i < 4; i++) {
+            __m512i x = s[t][i];
+            if (by == WORDS) x = _mm512_madd_epi16(x, m[i]);
+            if (by == LONGS) x = _mm512_mullo_epi32(x, m[i]);
+            acc_store512(y + 16 * i, _mm512_add_epi32(acc_load512(y + 16 * i), x));
+        }
 }
 
-#define BLOCK(n)                                                                                                      \
-    static __attribute__((noinline)) void block##n(const uint8_t *dense, uint32_t quads, const int8_t *a,             \
-                                                   const int32_t *start, const __m512i *m, int32_t *isum, size_t ldi) \
-    {                                                                                                                 \
-        block(dense, quads, a, start, m, isum, ldi, n);                                                               \
-    }
-BLOCK(1)
-BLOCK(2)
-BLOCK(3)
-BLOCK(4)
-BLOCK(5)
-BLOCK(6)
-
 typedef void block_fn(const uint8_t *dense, uint32_t quads, const int8_t *a, const int32_t *start, const __m512i *m,
-                      int32_t *isum, size_t ldi);
-static block_fn *const blocks[TOKENS + 1] = {NULL, block1, block2, block3, block4, block5, block6};
+                      int32_t *y);
+
+#define BLOCK(n, by)                                                                                          \
+    static __attribute__((noinline)) void block##n##by(const uint8_t *dense, uint32_t quads, const int8_t *a, \
+                                                       const int32_t *start, const __m512i *m, int32_t *y)    \
+    {                                                                                                         \
+        block(dense, quads, a, start, m, y, n, by);                                                           \
+    }
+#define BLOCKS(by) BLOCK(1, by) BLOCK(2, by) BLOCK(3, by) BLOCK(4, by) BLOCK(5, by) BLOCK(6, by)
+#define ENTRIES(by)                                                                  \
+    {                                                                                \
+        NULL, block1##by, block2##by, block3##by, block4##by, block5##by, block6##by \
+    }
+BLOCKS(PLAIN)
+BLOCKS(WORDS)
+BLOCKS(LONGS)
+
+static block_fn *const blocks[3][TOKENS + 1] = {ENTRIES(PLAIN), ENTRIES(WORDS), ENTRIES(LONGS)};
 
 /* ---- expanding a tile ---- */
 
@@ -80,7 +100,7 @@ struct expander {
     /* Returns where the tile's m stand. */
     const uint8_t *(*run)(const expander *e, const uint8_t *src, uint32_t quads, uint8_t *dense);
     int32_t offset;
-    bool has_m;
+    scaling by;
     uint8_t plane[4][128]; /* W2S: column k of every code, + offset */
 };
 
@@ -144,25 +164,42 @@ static const uint8_t *expand_w8(const expander *e, const uint8_t *src, uint32_t 
     return NULL;
 }
 
+/* The next tile of a row block lies far from the last: the processor does not foresee it. */
+static inline void prefetch_tile(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T1);
+}
+
+/* One row block: y [n][64], which stays in the nearest cache while the column groups are walked. */
+static void row_block(const expander *e, const acc_weight *w, const tokens *t, uint32_t rb, uint8_t *dense, int32_t *y)
+{
+    const uint32_t quads = w->group / 4;
+    const size_t bytes = acc_weight_tile_bytes(w);
+    memset(y, 0, (size_t)t->n * ACC_TILE_ROWS * sizeof *y);
+    for (uint32_t cg = 0; cg < w->col_groups; cg++) {
+        const uint8_t *m8 = e->run(e, acc_weight_tile(w, bytes, cg, rb), quads, dense);
+        __m512i m[4] = {{0}};
+        for (int i = 0; e->by != PLAIN && i < 4; i++) m[i] = acc_widen_u8(m8 + 16 * i);
+        if (cg + 1 < w->col_groups) prefetch_tile(acc_weight_tile(w, bytes, cg + 1, rb), bytes);
+        for (uint32_t at = 0; at < t->n; at += TOKENS) {
+            const uint32_t n = t->n - at < TOKENS ? t->n - at : TOKENS;
+            const size_t first = (size_t)cg * t->n + at;
+            blocks[e->by][n](dense, quads, t->codes + first * w->group, t->start + first, m,
+                             y + (size_t)at * ACC_TILE_ROWS);
+        }
+    }
+}
+
 static void matmul(const expander *e, const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,
                    int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1, uint8_t *scratch)
 {
-    const tokens t = pack_tokens(w, a, lda, n_tokens, e->offset, scratch + DENSE_BYTES);
-    const uint32_t quads = w->group / 4;
-    const size_t bytes = acc_weight_tile_bytes(w);
-    for (uint32_t i = 0; i < n_tokens; i++)
-        memset(isum + i * ldi, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
-    for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS)
-        for (uint32_t cg = 0; cg < w->col_groups; cg++) {
-            const uint8_t *m8 = e->run(e, acc_weight_tile(w, bytes, cg, rb), quads, scratch);
-            __m512i m[4];
-            for (int i = 0; i < 4; i++) m[i] = e->has_m ? acc_widen_u8(m8 + 16 * i) : _mm512_set1_epi32(1);
-            for (uint32_t at = 0; at < n_tokens; at += TOKENS) {
-                block_fn *f = blocks[n_tokens - at < TOKENS ? n_tokens - at : TOKENS];
-                const size_t first = (size_t)cg * n_tokens + at;
-                f(scratch, quads, t.codes + first * w->group, t.start + first, m, isum + at * ldi, ldi);
-            }
-        }
+    int32_t *y = (int32_t *)(void *)(scratch + DENSE_BYTES);
+    const tokens t = pack_tokens(w, a, lda, n_tokens, e->offset, (uint8_t *)(y + (size_t)n_tokens * ACC_TILE_ROWS));
+    for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS) {
+        row_block(e, w, &t, rb, scratch, y);
+        for (uint32_t i = 0; i < n_tokens; i++)
+            memcpy(isum + i * ldi, y + (size_t)i * ACC_TILE_ROWS, ACC_TILE_ROWS * sizeof *y);
+    }
 }
 
 /* Fewer tokens than this are cheaper by look-up, one by one. */
@@ -176,7 +213,7 @@ void acc_avx512_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uin
             acc_avx512_w2s_matvec(w, a + t * lda, isum + t * ldi, rb0, rb1, scratch);
         return;
     }
-    expander e = {.run = expand_w2s, .offset = w->level1 + w->level2, .has_m = true};
+    expander e = {.run = expand_w2s, .offset = w->level1 + w->level2, .by = WORDS};
     for (unsigned c = 0; c < 128; c++) {
         int8_t quad[4];
         acc_w2s_quad(c, w->level1, w->level2, quad);
@@ -188,20 +225,20 @@ void acc_avx512_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uin
 void acc_avx512_w2_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                           size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    const expander e = {.run = expand_w2, .offset = 3, .has_m = true};
+    const expander e = {.run = expand_w2, .offset = 3, .by = w->group <= 64 ? WORDS : LONGS};
     matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 
 void acc_avx512_w4_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                           size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    const expander e = {.run = expand_w4, .offset = 8, .has_m = true};
+    const expander e = {.run = expand_w4, .offset = 8, .by = LONGS};
     matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 
 void acc_avx512_w8_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                           size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    const expander e = {.run = expand_w8, .offset = 128};
+    const expander e = {.run = expand_w8, .offset = 128, .by = PLAIN};
     matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
