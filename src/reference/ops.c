@@ -6,12 +6,11 @@
 #include "core/clones.h"
 #include "reference/internal.h"
 
-/* Sixteen floats: one register of AVX-512, or several of a narrower CPU, with the same results. */
+/* Sixteen floats: a register of AVX-512, or several of a narrower CPU, with the same results. None crosses a call. */
 #define LANES 16
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 typedef int32_t int_lanes __attribute__((vector_size(4 * LANES)));
 #define INLINE static inline __attribute__((always_inline))
-#pragma GCC diagnostic ignored "-Wpsabi" /* such vectors never cross a call */
 
 INLINE lanes load(const float *p)
 {
