@@ -57,6 +57,13 @@ accllm_status acc_file_open(acc_file *f, const char *path, bool use_mmap, accllm
     return s;
 }
 
+void acc_file_forget(const acc_file *f, size_t at, size_t n)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = at / page * page;
+    if (f->mapped && n > 0 && at < f->size && n <= f->size - at)
+        (void)madvise((uint8_t *)(uintptr_t)f->data + begin, at + n - begin, MADV_DONTNEED);
+}
+
 void acc_file_close(acc_file *f)
 {
     if (f->data && f->mapped)

@@ -18,6 +18,9 @@ typedef struct acc_file {
 /* Opens path for reading. use_mmap false: the bytes are read into memory of our own. Directories, FIFOs and files that
  * shrink while being read are E_IO. The mapping is private and read-only. */
 accllm_status acc_file_open(acc_file *f, const char *path, bool use_mmap, accllm_error *err) ACC_MUST_CHECK;
+/* n bytes at `at` were read and are not needed soon: of a mapped file they leave the process's memory until the next
+ * read. */
+void acc_file_forget(const acc_file *f, size_t at, size_t n);
 void acc_file_close(acc_file *f); /* safe on a zeroed struct, zeroes it */
 
 /* A file that takes its name only when it is complete: writes go to "PATH.part" beside it, acc_writer_commit() syncs

@@ -93,6 +93,7 @@ static bool sound(const acc_file *f, const acc_train_params *p, const acc_train_
     for (size_t i = 0, n; i < array_count(m); i++) {
         if (!array_at(m, s, i, &n)) continue;
         hash = mix(hash, at, n);
+        acc_file_forget(f, (size_t)(at - f->data), n * sizeof(float));
         at += n * sizeof(float);
     }
     memcpy(&have, at, sizeof have);
@@ -106,6 +107,7 @@ static void load(const acc_file *f, const acc_train_model *m, const acc_train_st
         float *x = array_at(m, s, i, &n);
         if (!x) continue;
         memcpy(x, at, n * sizeof *x);
+        acc_file_forget(f, (size_t)(at - f->data), n * sizeof *x);
         at += n * sizeof *x;
     }
 }

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "accllm/runtime.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/memory.h"
@@ -60,6 +61,8 @@ static void a_file_appears_whole_or_not_at_all(void **state)
         acc_file f;
         assert_int_equal(acc_file_open(&f, path, use_mmap, &err), ACCLLM_OK);
         assert_int_equal(f.size, 64);
+        acc_file_forget(&f, 1, 63);
+        acc_file_forget(&f, 1, 64); /* beyond the end: nothing */
         assert_memory_equal(f.data, "abc\0", 4);
         acc_file_close(&f);
     }
@@ -68,6 +71,27 @@ static void a_file_appears_whole_or_not_at_all(void **state)
     assert_int_equal(unlink(path), 0);
     assert_int_equal(acc_file_open(&f, path, true, &err), ACCLLM_E_IO);
     assert_int_equal(rmdir(dir), 0);
+}
+
+static void forgotten_parts_leave_the_memory(void **state)
+{
+    (void)state;
+    const size_t size = (size_t)32 << 20;
+    char path[] = "/tmp/acc-core-XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    assert_int_equal(close(fd), 0);
+    acc_file f;
+    assert_int_equal(acc_file_open(&f, path, true, NULL), ACCLLM_OK);
+    unsigned sum = 0;
+    for (size_t i = 0; i < size; i += 512) sum += f.data[i];
+    assert_int_equal(sum, 0);
+    const uint64_t held = accllm_rss_bytes();
+    acc_file_forget(&f, 100, size - 100);
+    assert_true(accllm_rss_bytes() + size / 2 < held);
+    acc_file_close(&f);
+    assert_int_equal(unlink(path), 0);
 }
 
 static void a_full_disk_is_an_error(void **state)
@@ -119,9 +143,13 @@ static void known_hashes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_are_one_printable_line),      cmocka_unit_test(sizes_do_not_wrap),
-        cmocka_unit_test(a_file_appears_whole_or_not_at_all), cmocka_unit_test(a_full_disk_is_an_error),
-        cmocka_unit_test(every_worker_runs_every_job_once),   cmocka_unit_test(known_hashes),
+        cmocka_unit_test(errors_are_one_printable_line),
+        cmocka_unit_test(sizes_do_not_wrap),
+        cmocka_unit_test(a_file_appears_whole_or_not_at_all),
+        cmocka_unit_test(forgotten_parts_leave_the_memory),
+        cmocka_unit_test(a_full_disk_is_an_error),
+        cmocka_unit_test(every_worker_runs_every_job_once),
+        cmocka_unit_test(known_hashes),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);
 }
