@@ -145,6 +145,11 @@ accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, acc_coll
 /* keys.c: its part that is about keys and queries. Also finds the queries' main directions. */
 accllm_status acc_balance_keys(acc_ref_layer *l, const acc_hparams *hp, acc_collector *c,
                                accllm_error *err) ACC_MUST_CHECK;
+/* permute.c: puts the hidden units and each KV head's channels in the order that the formats (of all matrices) of down
+ * and out quantise best, in the layer and in the Hessians. */
+accllm_status acc_permute_layer(acc_pool *pool, acc_ref_layer *l, const acc_hparams *hp,
+                                const acc_weight shapes[ACC_LINEARS], acc_collector *col,
+                                accllm_error *err) ACC_MUST_CHECK;
 /* head.c: c [n_embd], what the columns of lm_head are multiplied by and the output norm divided by. From the
  * states after the last layer. */
 accllm_status acc_head_scales(acc_run *r, float *c, accllm_error *err) ACC_MUST_CHECK;

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 
 #include "accllm/accllm.h"
 #include "eval/mask.h"
+#include "eval/match.h"
 #include "model/packed_internal.h"
 #include "support/pack.h"
 
@@ -175,6 +177,70 @@ static void the_mask_is_the_models(void **state)
     acc_packed_free(&masked);
 }
 
+static acc_packed *compressed(const char *path, const char *weights, const char *method)
+{
+    accllm_compress_params p;
+    accllm_error err;
+    acc_packed *m;
+    accllm_compress_params_init(&p);
+    p.weights = weights;
+    p.method = method;
+    p.calib_tokens = 600;
+    if (accllm_compress(rt, source, path, &p, NULL, &err) != ACCLLM_OK) fail_msg("%s", err.text);
+    assert_int_equal(acc_packed_open(&m, path, true, false, NULL), ACCLLM_OK);
+    return m;
+}
+
+static double energy(const acc_weight *w)
+{
+    double sum = 0;
+    float x[256];
+    assert_true(w->cols <= 256);
+    for (uint32_t r = 0; r < w->rows; r++) {
+        acc_weight_dequant_row(w, r, x);
+        for (uint32_t c = 0; c < w->cols; c++) sum += (double)x[c] * (double)x[c];
+    }
+    return sum;
+}
+
+static void remove_with_report(char *path)
+{
+    static const char *const suffixes[] = {"", ".report.json", ".report.html"};
+    for (size_t i = 0; i < 3; i++) {
+        char name[4096];
+        (void)snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
+        (void)unlink(name);
+    }
+    free(path);
+}
+
+/* The compressor puts channels in another order; the mask still drops the small weights of each quad. */
+static void channels_in_another_order_are_found(void **state)
+{
+    (void)state;
+    char *path2 = tiny_path("ladder-ordered"), *path8 = tiny_path("ladder-plain");
+    acc_packed *model = compressed(path2, "w2s", "obs"), *plain = compressed(path8, "w8", "rtn"), *masked;
+    assert_int_equal(acc_packed_open(&masked, path8, true, false, NULL), ACCLLM_OK);
+    acc_match match;
+    uint32_t moved = 0;
+    assert_int_equal(acc_match_create(&match, &model->hp, NULL), ACCLLM_OK);
+    assert_int_equal(acc_match_layer(&match, plain, model, 0, NULL), ACCLLM_OK);
+    for (uint32_t i = 0; i < model->hp.n_ff; i++) moved += match.hidden[i] != i;
+    assert_true(moved > model->hp.n_ff / 2);
+    acc_match_free(&match);
+    assert_int_equal(acc_mask_apply(model, masked, NULL), ACCLLM_OK);
+    for (uint32_t i = 0; i < 14; i++) {
+        const acc_tensor_id id = (acc_tensor_id)(ACC_T_ATTN_Q + i % 7);
+        const double rest = energy(acc_packed_weight(masked, id, i / 7)) / energy(acc_packed_weight(plain, id, i / 7));
+        assert_true(rest > 0.65 && rest < 0.95); /* positions by chance: 0.5 */
+    }
+    acc_packed_free(&model);
+    acc_packed_free(&plain);
+    acc_packed_free(&masked);
+    remove_with_report(path2);
+    remove_with_report(path8);
+}
+
 static void what_does_not_belong_together_is_refused(void **state)
 {
     (void)state;
@@ -211,6 +277,7 @@ int main(void)
         cmocka_unit_test(rungs_are_what_they_say),
         cmocka_unit_test(dense_models_have_no_pruned_rung),
         cmocka_unit_test(the_mask_is_the_models),
+        cmocka_unit_test(channels_in_another_order_are_found),
         cmocka_unit_test(what_does_not_belong_together_is_refused),
     };
     return cmocka_run_group_tests_name("ladder", tests, setup, teardown);
