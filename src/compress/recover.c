@@ -150,18 +150,13 @@ static accllm_status scale_head(recovery *v, accllm_error *err)
     return ACCLLM_OK;
 }
 
-static void dequant_rows(const acc_weight *w, float *out)
-{
-    for (uint32_t row = 0; row < w->rows; row++) acc_weight_dequant_row(w, row, out + (size_t)row * w->cols);
-}
-
 /* The head of the file to start from. */
 static void load_start_head(recovery *v)
 {
     const acc_packed *m = v->r->start_file;
     const size_t n = v->r->hp->n_embd;
-    dequant_rows(&m->embd, acc_train_find(&v->student, ACC_T_TOKEN_EMBD, 0)->latent);
-    if (!m->hp.tied) dequant_rows(&m->output, acc_train_find(&v->student, ACC_T_OUTPUT, 0)->latent);
+    acc_train_tensor_unpack(acc_train_find(&v->student, ACC_T_TOKEN_EMBD, 0), &m->embd);
+    if (!m->hp.tied) acc_train_tensor_unpack(acc_train_find(&v->student, ACC_T_OUTPUT, 0), &m->output);
     memcpy(acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent, m->output_norm, n * sizeof(float));
     if (m->embd_scale) memcpy(v->student.embd_scale, m->embd_scale, n * sizeof(float));
 }
