@@ -106,6 +106,12 @@ static void warn_disk(const acc_run *r, double need)
                      need / 1e6);
 }
 
+const char *acc_run_method(const acc_run *r)
+{
+    if (r->start_file) return r->p->start_path;
+    return r->obs ? "obs" : "rtn";
+}
+
 void acc_run_announce(acc_run *r)
 {
     estimate e = estimate_run(r);
@@ -117,10 +123,7 @@ void acc_run_announce(acc_run *r)
     r->layers_end = 0.98 * (e.sense_seconds + e.seconds) / total;
     acc_run_note(r, "%s: %u layers, %.1f M linear weights -> %s (%s, groups of %u), embedding and head %s", r->hp->name,
                  r->hp->n_layers, acc_run_linear_weights(r) / 1e6,
-                 acc_run_has_target(r) || r->mixed ? "mixed formats" : acc_format_name(r->weights),
-                 r->start_file ? r->p->start_path
-                 : r->obs      ? "obs"
-                               : "rtn",
+                 acc_run_has_target(r) || r->mixed ? "mixed formats" : acc_format_name(r->weights), acc_run_method(r),
                  r->plan.linear[0].group, acc_format_name(r->head));
     acc_run_note(r, "calibration: %u sequences of %u tokens (%s, %llu tokens in all)", r->cal.n_seqs, r->cal.seq_len,
                  r->p->calib_path ? r->p->calib_path : "built-in text", (unsigned long long)r->cal.text_tokens);

@@ -70,7 +70,8 @@ typedef struct acc_run {
 /* notes.c: what is said to the caller */
 void acc_run_note(const acc_run *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void acc_run_progress(acc_run *r, double fraction, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void acc_run_announce(acc_run *r); /* size, memory, time, warnings */
+void acc_run_announce(acc_run *r);            /* size, memory, time, warnings */
+const char *acc_run_method(const acc_run *r); /* "obs", "rtn", or the packed file in their place */
 
 /* setup.c */
 acc_vector_place acc_run_vector(const acc_run *r, acc_tensor_id id); /* n 0: none */

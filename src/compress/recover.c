@@ -3,6 +3,7 @@
  * chosen anew in every step. The recipe is measured: docs/quality.md.
  */
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@
 #define NORM_RATE 0.15f
 #define EMBD_RATE 0.025f
 #define CHECKPOINT_SECONDS 480.0
+#define ROWS_AT_ONCE 1024u /* of the head; a multiple of 64 */
 
 typedef struct recovery {
     acc_run *r;
@@ -37,7 +39,7 @@ typedef struct recovery {
 
 static float default_rate(acc_format f)
 {
-    return f == ACC_FMT_W2S ? 0.02f : 0.001f;
+    return f == ACC_FMT_W2S ? 0.02f : f == ACC_FMT_W2 ? 0.01f : 0.001f;
 }
 
 static uint32_t sequence_length(const acc_run *r)
@@ -161,6 +163,37 @@ static void load_start_head(recovery *v)
     if (m->embd_scale) memcpy(v->student.embd_scale, m->embd_scale, n * sizeof(float));
 }
 
+/* Scales of some rows' groups as round-to-nearest would choose them; wt [cols][ROWS_AT_ONCE] is scratch. */
+static accllm_status choose_scales(acc_pool *pool, acc_train_tensor *t, uint32_t row, uint32_t n, float *wt,
+                                   accllm_error *err)
+{
+    const acc_weight *s = &t->shape;
+    const float *w = t->latent + (size_t)row * s->cols;
+    acc_codes c;
+    ACC_TRY(acc_codes_create(&c, s, n, err));
+    accllm_status st = acc_transpose_weights(pool, w, n, s->cols, wt, c.rows_pad, acc_tensor_base(t->id), err);
+    if (st == ACCLLM_OK) acc_choose_scales(pool, &c, wt, NULL);
+    for (uint32_t i = 0; st == ACCLLM_OK && i < n; i++)
+        for (uint32_t g = 0; g < s->col_groups; g++)
+            t->log_scale[(size_t)(row + i) * s->col_groups + g] =
+                logf(fmaxf(c.scale[(size_t)g * c.rows_pad + i], 1e-12f));
+    acc_codes_free(&c);
+    return st;
+}
+
+static accllm_status choose_all_scales(acc_pool *pool, acc_train_tensor *t, accllm_error *err)
+{
+    const uint32_t rows = t->shape.rows;
+    void *wt;
+    if (!t->log_scale) return ACCLLM_OK; /* follow from the weights */
+    ACC_TRY(acc_alloc(&wt, (size_t)ROWS_AT_ONCE * t->shape.cols, sizeof(float), "transposed weights", err));
+    accllm_status s = ACCLLM_OK;
+    for (uint32_t row = 0; s == ACCLLM_OK && row < rows; row += ROWS_AT_ONCE)
+        s = choose_scales(pool, t, row, rows - row < ROWS_AT_ONCE ? rows - row : ROWS_AT_ONCE, wt, err);
+    acc_free(wt);
+    return s;
+}
+
 /* The source's, with the solver's scaling. */
 static accllm_status load_head(recovery *v, accllm_error *err)
 {
@@ -169,7 +202,11 @@ static accllm_status load_head(recovery *v, accllm_error *err)
         acc_train_tensor *t = &v->student.tensors[i];
         if (acc_tensor_is_global(t->id)) ACC_TRY(src->read_rows(src, t->id, 0, 0, t->shape.rows, t->latent, err));
     }
-    return scale_head(v, err);
+    ACC_TRY(scale_head(v, err));
+    for (uint32_t i = 0; i < v->student.n_tensors; i++)
+        if (acc_tensor_is_global(v->student.tensors[i].id))
+            ACC_TRY(choose_all_scales(v->r->rt->pool, &v->student.tensors[i], err));
+    return ACCLLM_OK;
 }
 
 /* Each matrix learns at its format's rate; the others at the mean of these. */

@@ -79,7 +79,7 @@ static json_t *report_json(const acc_run *r, const accllm_compress_result *res)
     json_t *o =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:i, s:f, s:o}", "output", r->out_path,
                   "source", r->src_path, "weights", r->mixed ? "mixed" : acc_format_name(r->weights), "method",
-                  r->obs ? "obs" : "rtn", "head", acc_format_name(r->head), "calibration_tokens",
+                  acc_run_method(r), "head", acc_format_name(r->head), "calibration_tokens",
                   (json_int_t)r->cal.n_seqs * (json_int_t)r->cal.seq_len, "calibration_sequence",
                   (json_int_t)r->cal.seq_len, "calibration_text", r->p->calib_path ? r->p->calib_path : "built-in",
                   "bits_per_weight", res->bits_per_weight, "bits_per_weight_total", res->bits_per_weight_total,

@@ -20,10 +20,9 @@ static void note_of(const fixture *f, double *before, double *after)
 static void recovery_lowers_the_divergence(void **state)
 {
     (void)state;
-    static const char *const formats[] = {"w2s", "w4", "w2"};
+    static const char *const formats[] = {"w2s", "w4", "w2"}, *const heads[] = {"w4", "w4", NULL};
     for (int i = 0; i < 3; i++) {
         tiny_options o = tiny_defaults();
-        o.n_ctx = 64;
         o.n_ctx = 64;
         fixture f;
         double before, after;
@@ -31,6 +30,7 @@ static void recovery_lowers_the_divergence(void **state)
         o.biases = i == 1;
         start(&f, &o);
         f.p.weights = formats[i];
+        f.p.head = heads[i];
         f.p.method = "rtn";
         f.p.recover_tokens = TOKENS;
         f.p.recover_rate = 0.02; /* few steps */
