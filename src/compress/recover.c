@@ -39,7 +39,7 @@ typedef struct recovery {
 
 static float default_rate(acc_format f)
 {
-    return f == ACC_FMT_W2S ? 0.02f : f == ACC_FMT_W2 ? 0.01f : 0.001f;
+    return f == ACC_FMT_W2S || f == ACC_FMT_W2 ? 0.01f : 0.001f;
 }
 
 static uint32_t sequence_length(const acc_run *r)
