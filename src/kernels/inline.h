@@ -8,7 +8,7 @@
 #if defined(__clang__)
 #define ACC_UNROLL _Pragma("unroll")
 #else
-#define ACC_UNROLL _Pragma("GCC unroll 8")
+#define ACC_UNROLL _Pragma("GCC unroll 16")
 #endif
 
 #endif

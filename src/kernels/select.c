@@ -50,6 +50,21 @@ static bool has_avx512(void)
 }
 #endif
 
+#ifdef ACC_HAVE_NEON
+#include <sys/auxv.h>
+
+/* The kernel's words for what the processor has and it supports. Every AArch64 processor that runs Linux has NEON. */
+static bool has_dotprod(void)
+{
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+}
+
+static bool has_i8mm(void)
+{
+    return has_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM);
+}
+#endif
+
 typedef struct kernel_set {
     const char *name;
     bool emulated; /* never chosen by "auto" */
@@ -72,6 +87,10 @@ static const kernel_set sets[] = {
 #else
     {"avx512", false, has_avx512, acc_kernels_init_avx512},
 #endif
+#endif
+#ifdef ACC_HAVE_NEON
+    {"neon", false, always, acc_kernels_init_neon},        {"dotprod", false, has_dotprod, acc_kernels_init_dotprod},
+    {"i8mm", false, has_i8mm, acc_kernels_init_i8mm},
 #endif
 };
 

@@ -34,9 +34,9 @@ class Case(unittest.TestCase):
         subprocess.run([MAKE_TINY, path, *words], check=True)
         return path
 
-    def run_it(self, *args, expect=0, stdin=b"", env=None, cwd=None):
+    def run_it(self, *args, expect=0, stdin=b"", env=None, cwd=None, program=(ACCLLM,)):
         """Runs accllm; checks the exit code and that a failure says one `accllm: ` line."""
-        r = subprocess.run([ACCLLM, *args], input=stdin, capture_output=True, timeout=120,
+        r = subprocess.run([*program, *args], input=stdin, capture_output=True, timeout=120,
                            env={**self.env, **(env or {})}, cwd=cwd or self.dir)
         err = r.stderr.decode()
         self.assertEqual(r.returncode, expect, f"{args}: exit {r.returncode}, stderr: {err}")

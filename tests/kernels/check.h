@@ -28,6 +28,11 @@ check_buffer check_alloc(size_t bytes);
 /* Fails the test if the bytes around the buffer were written; frees. */
 void check_release(check_buffer *b);
 
+static inline float *check_floats(const check_buffer *b)
+{
+    return (float *)(void *)b->data;
+}
+
 /* A stream of numbers. */
 typedef struct check_random {
     uint64_t seed, at;

@@ -130,9 +130,9 @@ static void call(const acc_kernels *k, const attn_case *c, attn_data *t)
                           .head_dim = c->head_dim,
                           .n_heads = c->n_heads,
                           .queries = t->queries,
-                          .max = (float *)(void *)t->max.data,
+                          .max = check_floats(&t->max),
                           .l = (uint32_t *)(void *)t->l.data,
-                          .o = (float *)(void *)t->o.data};
+                          .o = check_floats(&t->o)};
     memset(t->scratch.data, 0x5a, t->scratch.size);
     memset(t->max.data, 0x5a, t->max.size);
     memset(t->l.data, 0x5a, t->l.size);
@@ -237,8 +237,8 @@ void check_attn_query(void **state)
             uint32_t dim = dims[t % 11], dp = acc_kv_dims(dim), style = t / 11 % 8;
             check_buffer q = check_alloc(4 * dim), mu = check_alloc(4 * dim), cos_ = check_alloc(2 * dim);
             check_buffer sin_ = check_alloc(2 * dim), a = check_alloc(dp), b = check_alloc(dp);
-            float *qf = (float *)(void *)q.data, *mf = (float *)(void *)mu.data;
-            float *cf = (float *)(void *)cos_.data, *sf = (float *)(void *)sin_.data;
+            float *qf = check_floats(&q), *mf = check_floats(&mu);
+            float *cf = check_floats(&cos_), *sf = check_floats(&sin_);
             fill_floats(qf, dim, &r, style);
             fill_floats(mf, dim, &r, style == 3 ? 3 : 0);
             for (uint32_t j = 0; j < dim / 2; j++) acc_sincos(check_next(&r), &sf[j], &cf[j]);

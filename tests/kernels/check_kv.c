@@ -11,11 +11,6 @@ static const uint32_t dims[] = {2, 6, 16, 24, 30, 32, 48, 64, 80, 96, 100, 128, 
 #define N_DIMS (sizeof dims / sizeof *dims)
 #define N_STYLES 10
 
-static float *floats(const check_buffer *b)
-{
-    return (float *)(void *)b->data;
-}
-
 static void fill(float *x, uint32_t n, check_random *r, uint32_t style)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -74,11 +69,11 @@ void check_kv(void **state)
         check_random r = {.seed = 77 + t};
         const uint32_t n = dims[t % N_DIMS], style = t / N_DIMS % N_STYLES;
         check_buffer x = check_alloc(4 * n), d = check_alloc(4 * n);
-        fill(floats(&x), n, &r, style);
-        fill(floats(&d), n, &r, 0);
+        fill(check_floats(&x), n, &r, style);
+        fill(check_floats(&d), n, &r, 0);
         for (int which = 0; which < 4; which++) {
-            const coded a = code(&ref, floats(&x), floats(&d), n, which),
-                        b = code(&k, floats(&x), floats(&d), n, which);
+            const coded a = code(&ref, check_floats(&x), check_floats(&d), n, which),
+                        b = code(&k, check_floats(&x), check_floats(&d), n, which);
             assert_int_equal(a.ok, b.ok);
             if (style == 5 || style == 6) assert_false(a.ok);
             if (!a.ok) continue;
@@ -86,7 +81,7 @@ void check_kv(void **state)
             assert_int_equal(a.scale, b.scale);
             assert_int_equal(a.zero, b.zero);
         }
-        check_turn(&k, &ref, n, &r, floats(&x), floats(&d));
+        check_turn(&k, &ref, n, &r, check_floats(&x), check_floats(&d));
         check_release(&x);
         check_release(&d);
     }

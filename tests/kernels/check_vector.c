@@ -12,11 +12,6 @@ static const uint32_t sizes[] = {1,  2,   7,   8,   31,  32,  33,   48,   63,   
 #define N_SIZES (sizeof sizes / sizeof *sizes)
 #define N_STYLES 9
 
-static float *floats(const check_buffer *b)
-{
-    return (float *)(void *)b->data;
-}
-
 static void fill(float *x, uint32_t n, check_random *r, uint32_t style)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -42,16 +37,16 @@ static void check_codes(void **state, bool norm)
         check_random r = {.seed = 31 + t};
         uint32_t n = sizes[t % N_SIZES], pad = (n + 63) / 64 * 64, style = t / N_SIZES;
         check_buffer x = check_alloc(4 * n), g = check_alloc(4 * n), a = check_alloc(pad), b = check_alloc(pad);
-        fill(floats(&x), n, &r, style);
-        fill(floats(&g), n, &r, style == 3 ? 3 : 0);
+        fill(check_floats(&x), n, &r, style);
+        fill(check_floats(&g), n, &r, style == 3 ? 3 : 0);
         float s = -1, u = -1;
         bool ok;
         if (norm) {
-            ok = ref.norm_a8(floats(&x), floats(&g), n, pad, 1e-5f, (int8_t *)a.data, &s);
-            assert_int_equal(k.norm_a8(floats(&x), floats(&g), n, pad, 1e-5f, (int8_t *)b.data, &u), ok);
+            ok = ref.norm_a8(check_floats(&x), check_floats(&g), n, pad, 1e-5f, (int8_t *)a.data, &s);
+            assert_int_equal(k.norm_a8(check_floats(&x), check_floats(&g), n, pad, 1e-5f, (int8_t *)b.data, &u), ok);
         } else {
-            ok = ref.a8(floats(&x), n, pad, (int8_t *)a.data, &s);
-            assert_int_equal(k.a8(floats(&x), n, pad, (int8_t *)b.data, &u), ok);
+            ok = ref.a8(check_floats(&x), n, pad, (int8_t *)a.data, &s);
+            assert_int_equal(k.a8(check_floats(&x), n, pad, (int8_t *)b.data, &u), ok);
         }
         if (style == 5 || style == 6) assert_false(ok);
         if (ok) {
@@ -90,15 +85,15 @@ void check_silu_mul(void **state)
         check_random r = {.seed = 5 + t};
         uint32_t n = sizes[t % N_SIZES];
         check_buffer gate = check_alloc(4 * n), up = check_alloc(4 * n), a = check_alloc(4 * n), b = check_alloc(4 * n);
-        fill(floats(&gate), n, &r, t / N_SIZES);
-        fill(floats(&up), n, &r, 0);
+        fill(check_floats(&gate), n, &r, t / N_SIZES);
+        fill(check_floats(&up), n, &r, 0);
         if (n > 6) {
             const float edges[] = {-16, 16, nextafterf(-16, -17), nextafterf(16, 0), nextafterf(-16, 0), NAN};
-            memcpy(floats(&gate) + check_next(&r) % (n - 6), edges, sizeof edges);
+            memcpy(check_floats(&gate) + check_next(&r) % (n - 6), edges, sizeof edges);
         }
-        ref.silu_mul(floats(&gate), floats(&up), floats(&a), n);
-        k.silu_mul(floats(&gate), floats(&up), floats(&b), n);
-        same(floats(&a), floats(&b), n, t);
+        ref.silu_mul(check_floats(&gate), check_floats(&up), check_floats(&a), n);
+        k.silu_mul(check_floats(&gate), check_floats(&up), check_floats(&b), n);
+        same(check_floats(&a), check_floats(&b), n, t);
         check_buffer *all[] = {&gate, &up, &a, &b};
         for (size_t i = 0; i < 4; i++) check_release(all[i]);
     }
@@ -131,12 +126,12 @@ void check_scale(void **state)
         int32_t *isum = (int32_t *)(void *)sum.data;
         for (uint32_t i = 0; i < n; i++) isum[i] = (int32_t)(uint32_t)(check_next(&r) >> (style == 1 ? 0 : 12) % 32);
         if (style == 1) isum[0] = INT32_MIN;
-        fill(floats(&rs), n, &r, style == 2 ? 3 : 0);
-        fill(floats(&bias), n, &r, 0);
-        const float *add = t % 2 ? floats(&bias) : NULL;
-        ref.scale(isum, floats(&rs), 0.37f, add, floats(&a), n);
-        k.scale(isum, floats(&rs), 0.37f, add, floats(&b), n);
-        same(floats(&a), floats(&b), n, t);
+        fill(check_floats(&rs), n, &r, style == 2 ? 3 : 0);
+        fill(check_floats(&bias), n, &r, 0);
+        const float *add = t % 2 ? check_floats(&bias) : NULL;
+        ref.scale(isum, check_floats(&rs), 0.37f, add, check_floats(&a), n);
+        k.scale(isum, check_floats(&rs), 0.37f, add, check_floats(&b), n);
+        same(check_floats(&a), check_floats(&b), n, t);
         check_buffer *all[] = {&sum, &rs, &bias, &a, &b};
         for (size_t i = 0; i < 5; i++) check_release(all[i]);
     }

@@ -1,13 +1,22 @@
 /*
- * Runs the kernel checks for every set; sets that this machine or build lacks count as skipped.
+ * Runs the kernel checks for every set of this architecture; those that the machine lacks count as skipped.
  * `test_kernels PATTERN` runs the tests of matching names ("avx512*");
+ * `test_kernels --auto SET` only asks whether "auto" takes that set;
  * `test_kernels --bench [ISA [FORMAT | other]]` prints CSV instead.
  */
 #include "check.h"
 
 #include <string.h>
 
-static const char *const sets[] = {"scalar", "avx2", "avx512"};
+static const char *const sets[] = {
+    "scalar",
+#ifdef ACC_HAVE_X86
+    "avx2",   "avx512",
+#endif
+#ifdef ACC_HAVE_NEON
+    "neon",   "dotprod", "i8mm",
+#endif
+};
 
 #define N_SETS (sizeof sets / sizeof *sets)
 
@@ -37,6 +46,15 @@ static int bench(const char *isa, const char *only)
     return 0;
 }
 
+static int takes(const char *isa)
+{
+    acc_kernels k;
+    if (acc_kernels_select(&k, "auto", NULL) != ACCLLM_OK) return 1;
+    if (strcmp(k.name, isa) == 0) return 0;
+    (void)fprintf(stderr, "auto takes %s, not %s\n", k.name, isa);
+    return 1;
+}
+
 static void unknown_sets_are_refused(void **state)
 {
     (void)state;
@@ -52,6 +70,7 @@ static void unknown_sets_are_refused(void **state)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench(argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
+    if (argc > 2 && strcmp(argv[1], "--auto") == 0) return takes(argv[2]);
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     struct CMUnitTest tests[N_SETS * N_CHECKS + 1];
     char names[N_SETS * N_CHECKS][64];
