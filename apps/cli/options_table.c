@@ -121,7 +121,7 @@ const cli_option cli_option_table[] = {
     {"threads", 't', INT("N", threads, 1, 1024), CLI_ENGINE | CLI_COMPRESS | CLI_EXPORT,
      "threads (the machine's cores)"},
     {"isa", 0, TEXT("SET", isa), CLI_ENGINE | CLI_COMPRESS | CLI_EXPORT,
-     "instruction set: auto, scalar, avx2, avx512, neon (ACCLLM_ISA, else auto)"},
+     "instruction set: auto, scalar; avx2, avx512; neon, dotprod, i8mm (ACCLLM_ISA, else auto)"},
     {"numerics", 0, CHOICE("WHICH", numerics, "contract|float", NULL), CLI_ENGINE & ~CLI_LADDER,
      "contract: the bit-exact engine; float: the float reference (by the file)"},
     {"backend", 0, "WHERE", CLI_CHOICE, FIELD(backend), 0, 0, "cpu", "device|rtl", true, CLI_RUN | CLI_EVAL, NULL},
