@@ -6,6 +6,7 @@
 #include "runtime.h"
 #include "tokenizer.h"
 #include "engine.h"
+#include "batch.h"
 #include "sampler.h"
 #include "compress.h"
 #include "eval.h"

@@ -68,6 +68,7 @@ typedef struct accllm_session_params {
     uint32_t max_logits; /* rows of logits that one call may return; 0: 1 */
     bool force;          /* allow sinks + window above the trained context */
     bool trace;          /* keep the trace hash of docs/numerics.md */
+    bool batch_only;     /* advances in batches (batch.h) alone: no working memory and no logits of its own */
 } accllm_session_params;
 
 ACCLLM_API void accllm_session_params_init(accllm_session_params *p);
@@ -84,7 +85,8 @@ ACCLLM_API accllm_status accllm_session_rewind(accllm_session *s, uint64_t posit
 /* Advances the session by n tokens (any n; cut into chunks inside; one token is decode). The logits of the last
  * n_logits of these positions are computed, n_logits <= min(n, max_logits); *logits (may be NULL if n_logits is 0)
  * points to [n_logits][n_vocab] floats owned by the session and valid until the next call.
- * On E_CANCELLED or E_NUMERIC the session must be reset before further use. */
+ * On an error the session stands behind the last whole chunk, see accllm_session_position(), and may go on from there.
+ * E_ARG also: another thread's call uses the session, or it was made with batch_only. */
 ACCLLM_API accllm_status accllm_session_eval(accllm_session *s, const int32_t *ids, size_t n, size_t n_logits,
                                              const float **logits, accllm_error *err);
 ACCLLM_API uint64_t accllm_session_position(const accllm_session *s); /* tokens seen */

@@ -70,6 +70,8 @@ void acc_kv_pseudo(uint32_t layer, uint32_t head, bool value, uint64_t pos, uint
  * up to `stored` (not included) have been stored: with N > 0 hardly more than a chunk can be taken back. */
 bool acc_kv_keeps(const acc_kv *kv, uint64_t stored, uint64_t position);
 
+/* Positions that a query at t sees. */
+uint64_t acc_kv_seen(const acc_kv *kv, uint64_t t);
 /* Bytes of codes, scales and zeros that a query at t reads, over all layers and KV heads. */
 uint64_t acc_kv_bytes_read(const acc_kv *kv, uint64_t t);
 

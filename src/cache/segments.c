@@ -97,10 +97,16 @@ bool acc_kv_keeps(const acc_kv *kv, uint64_t stored, uint64_t position)
            (!kv->policy.near || near >= position || stored - near <= kv->near.positions);
 }
 
-uint64_t acc_kv_bytes_read(const acc_kv *kv, uint64_t t)
+uint64_t acc_kv_seen(const acc_kv *kv, uint64_t t)
 {
     uint64_t sinks = acc_policy_sinks_end(&kv->policy, t), begin = acc_policy_window_begin(&kv->policy, t);
-    uint64_t window = t >= begin ? t + 1 - begin : 0, near = window < kv->policy.near ? window : kv->policy.near;
+    return sinks + (t >= begin ? t + 1 - begin : 0);
+}
+
+uint64_t acc_kv_bytes_read(const acc_kv *kv, uint64_t t)
+{
+    uint64_t sinks = acc_policy_sinks_end(&kv->policy, t), window = acc_kv_seen(kv, t) - sinks;
+    uint64_t near = window < kv->policy.near ? window : kv->policy.near;
     uint64_t wide = 2 * (uint64_t)kv->dp + 4, narrow = kv->p.bits == 4 ? kv->dp + 6 : wide;
     return ((sinks + near) * wide + (window - near) * narrow) * kv->p.n_layers * kv->p.n_kv_heads;
 }

@@ -2,6 +2,9 @@
 #ifndef ACC_ENGINE_INTERNAL_H
 #define ACC_ENGINE_INTERNAL_H
 
+#include <stdatomic.h>
+
+#include "accllm/batch.h"
 #include "engine/engine.h"
 #include "model/model.h"
 #include "reference/reference.h"
@@ -19,9 +22,28 @@ struct accllm_session {
     const acc_session_ops *ops;
     void *self;
     accllm_session_params params; /* resolved */
-    float *logits;                /* [max_logits][n_vocab] */
+    float *logits;                /* [max_logits][n_vocab]; NULL: for batches only */
     size_t logits_bytes;
+    atomic_flag busy; /* a call is using the session */
 };
+
+struct accllm_batch {
+    accllm_model *model;
+    accllm_batch_params params; /* resolved */
+    acc_batch *work;            /* of the quantised engine, else NULL */
+    acc_step_item *steps;       /* [max_sessions] */
+    float *logits;              /* [max_logits][n_vocab] */
+    size_t logits_bytes;
+    uint32_t n_tokens, n_logits; /* of the present step: room given out */
+    atomic_flag busy;
+};
+
+/* session.c: takes the session for one call; E_ARG: another has it. Given back by acc_session_leave(). */
+accllm_status acc_session_enter(accllm_session *s, accllm_error *err) ACC_MUST_CHECK;
+void acc_session_leave(accllm_session *s);
+/* Rows of logits for a session or a batch. */
+accllm_status acc_logits_alloc(float **out, size_t *bytes, const accllm_model *m, uint32_t rows,
+                               accllm_error *err) ACC_MUST_CHECK;
 
 /* info.c: everything but name and file size follows from the hyper-parameters and the tensors. */
 void acc_info_packed(accllm_model_info *info, const acc_packed *m);

@@ -34,16 +34,21 @@ static accllm_status resolve(accllm_session_params *p, const accllm_model_info *
     return ACCLLM_OK;
 }
 
+accllm_status acc_logits_alloc(float **out, size_t *bytes, const accllm_model *m, uint32_t rows, accllm_error *err)
+{
+    size_t row;
+    if (!acc_mul(m->info.n_vocab, sizeof(float), &row) || !acc_mul(rows, row, bytes))
+        return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: logits of %u tokens", rows);
+    *out = acc_pages_alloc(*bytes);
+    if (!*out) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: logits (%.1f MB)", (double)*bytes / 1e6);
+    return ACCLLM_OK;
+}
+
 static accllm_status start(accllm_session *s, accllm_error *err)
 {
     accllm_model *m = s->model;
     ACC_TRY(resolve(&s->params, &m->info, err));
-    size_t row;
-    if (!acc_mul(m->info.n_vocab, sizeof(float), &row) || !acc_mul(s->params.max_logits, row, &s->logits_bytes))
-        return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: logits of %u tokens", s->params.max_logits);
-    s->logits = acc_pages_alloc(s->logits_bytes);
-    if (!s->logits)
-        return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: logits (%.1f MB)", (double)s->logits_bytes / 1e6);
+    if (!s->params.batch_only) ACC_TRY(acc_logits_alloc(&s->logits, &s->logits_bytes, m, s->params.max_logits, err));
     if (m->ref) return acc_ref_session_create(&s->self, &s->ops, m->ref, &s->params, err);
     return acc_quant_session_create(&s->self, &s->ops, m->packed, m->rt, &s->params, err);
 }
@@ -58,6 +63,7 @@ accllm_status accllm_session_create(accllm_session **out, accllm_model *m, const
     accllm_session *s = acc_calloc(1, sizeof *s);
     if (!s) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: session");
     s->model = m;
+    atomic_flag_clear(&s->busy);
     if (p)
         s->params = *p;
     else
@@ -81,6 +87,17 @@ void accllm_session_free(accllm_session **s)
     *s = NULL;
 }
 
+accllm_status acc_session_enter(accllm_session *s, accllm_error *err)
+{
+    if (!atomic_flag_test_and_set_explicit(&s->busy, memory_order_acquire)) return ACCLLM_OK;
+    return acc_fail(err, ACCLLM_E_ARG, "the session is in use by another call");
+}
+
+void acc_session_leave(accllm_session *s)
+{
+    atomic_flag_clear_explicit(&s->busy, memory_order_release);
+}
+
 void accllm_session_reset(accllm_session *s)
 {
     s->ops->reset(s->self);
@@ -93,7 +110,10 @@ accllm_status accllm_session_rewind(accllm_session *s, uint64_t position, accllm
     if (position > now)
         return acc_fail(err, ACCLLM_E_ARG, "position %llu: the session has read %llu tokens",
                         (unsigned long long)position, (unsigned long long)now);
-    if (s->ops->rewind(s->self, position)) return ACCLLM_OK;
+    ACC_TRY(acc_session_enter(s, err));
+    bool done = s->ops->rewind(s->self, position);
+    acc_session_leave(s);
+    if (done) return ACCLLM_OK;
     return acc_fail(err, ACCLLM_E_LIMIT, "position %llu: its window is not kept any more",
                     (unsigned long long)position);
 }
@@ -127,9 +147,12 @@ accllm_status accllm_session_eval(accllm_session *s, const int32_t *ids, size_t 
     if (n == 0 || n_logits > n || n_logits > s->params.max_logits)
         return acc_fail(err, ACCLLM_E_ARG, "%zu tokens and %zu logits asked for; the session gives up to %u", n,
                         n_logits, s->params.max_logits);
+    if (!s->logits) return acc_fail(err, ACCLLM_E_ARG, "the session was made for batches only");
+    ACC_TRY(acc_session_enter(s, err));
     uint64_t mode = acc_fp_enter();
     accllm_status status = eval_chunks(s, ids, n, n_logits, err);
     acc_fp_leave(mode);
+    acc_session_leave(s);
     if (status == ACCLLM_OK && n_logits) *logits = s->logits;
     return status;
 }
@@ -166,9 +189,11 @@ uint64_t accllm_session_trace_hash(const accllm_session *s)
 
 accllm_status accllm_session_fill(accllm_session *s, uint64_t depth, accllm_error *err)
 {
+    ACC_TRY(acc_session_enter(s, err));
     uint64_t mode = acc_fp_enter();
     accllm_status status = s->ops->fill(s->self, depth, err);
     acc_fp_leave(mode);
+    acc_session_leave(s);
     return status;
 }
 

@@ -1,5 +1,5 @@
 /* Linear layers over the worker pool: who takes which rows, and the calls of the integer kernels. */
-#include "model/session.h"
+#include "model/batch.h"
 
 /* Where in w, rounded to units, the boundary lies that is `at` row blocks into the whole list. */
 static uint32_t boundary(uint64_t at, uint32_t before, const acc_weight *w, uint32_t unit)
@@ -16,18 +16,18 @@ void acc_linear_share(uint32_t total, uint32_t before, const acc_weight *w, uint
     *rb1 = boundary((uint64_t)total * (worker + 1) / n_workers, before, w, unit);
 }
 
-void acc_linear_run(acc_quant_session *s, acc_worker *wk, const acc_weight *w, const acc_input *in, uint32_t rb0,
-                    uint32_t rb1, uint32_t unit, acc_sink *sink)
+void acc_linear_run(acc_batch *b, acc_worker *wk, const acc_weight *w, const acc_input *in, uint32_t rb0, uint32_t rb1,
+                    uint32_t unit, acc_sink *sink)
 {
     uint32_t step = acc_blocks_per_call(in->n, unit);
     for (uint32_t rb = rb0, next; rb < rb1; rb = next) {
         next = rb1 - rb > step ? rb + step : rb1;
         size_t ldi = (size_t)(next - rb) * ACC_TILE_ROWS;
         if (in->n == 1)
-            s->k->w[w->format].matvec(w, in->a, wk->isum, rb, next, wk->scratch);
+            b->k->w[w->format].matvec(w, in->a, wk->isum, rb, next, wk->scratch);
         else
-            s->k->w[w->format].matmul(w, in->a, in->lda, in->n, wk->isum, ldi, rb, next, wk->scratch);
+            b->k->w[w->format].matmul(w, in->a, in->lda, in->n, wk->isum, ldi, rb, next, wk->scratch);
         uint32_t row = rb * ACC_TILE_ROWS, n = w->rows - row < ldi ? w->rows - row : (uint32_t)ldi;
-        for (uint32_t t = 0; t < in->n; t++) sink(s, wk, w, t, row, n, wk->isum + t * ldi, in->scale[t]);
+        for (uint32_t t = 0; t < in->n; t++) sink(b, wk, w, t, row, n, wk->isum + t * ldi, in->scale[t]);
     }
 }

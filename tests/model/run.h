@@ -8,8 +8,9 @@ typedef struct run_options {
     const char *isa; /* NULL: auto */
     uint32_t threads, chunk;
     uint32_t sinks, window, bits, near;
-    uint64_t depth; /* filled positions before the first token */
-    uint32_t first; /* tokens of the first call; the rest one by one. 0: all by chunk */
+    uint64_t depth;   /* filled positions before the first token */
+    uint32_t first;   /* tokens of the first call; the rest one by one. 0: all by chunk */
+    uint32_t company; /* other sessions in every step, up to 4 */
 } run_options;
 
 /* Runs ids [n] over a fresh runtime and session and returns the trace hash over all layers and the logits of all

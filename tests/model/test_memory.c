@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "accllm/engine.h"
+#include "accllm/batch.h"
 #include "core/memory.h"
 #include "support/pack.h"
 
@@ -128,6 +128,85 @@ static void a_step_allocates_nothing(void **state)
     free(path);
 }
 
+/* Sessions that join, leave, fail and mix prompts with decoding take nothing either. */
+static void a_batched_step_allocates_nothing(void **state)
+{
+    (void)state;
+    char *path = make_model();
+    accllm_runtime *rt = make_runtime(2);
+    accllm_model *m;
+    accllm_batch *b;
+    accllm_session *s[4];
+    accllm_session_params p;
+    int32_t ids[32], bad = -1;
+    for (int i = 0; i < 32; i++) ids[i] = 3 * i;
+    assert_int_equal(accllm_model_open(&m, rt, path, NULL, NULL), ACCLLM_OK);
+    accllm_session_params_init(&p);
+    p.trace = true;
+    p.batch_only = true;
+    for (int i = 0; i < 4; i++) assert_int_equal(accllm_session_create(&s[i], m, &p, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_batch_create(&b, m, NULL, NULL), ACCLLM_OK);
+    long before = calls;
+    uint64_t bytes = accllm_batch_bytes(b);
+    for (uint32_t i = 0; i < 40; i++) {
+        accllm_batch_item items[4];
+        uint32_t n = 1 + i % 4;
+        for (uint32_t k = 0; k < n; k++)
+            items[k] =
+                (accllm_batch_item){.session = s[(i + k) % 4], .ids = ids, .n = k == 1 ? 32 : 1, .n_logits = k < 2};
+        if (i % 7 == 3) items[n - 1].ids = &bad;
+        accllm_status status = accllm_batch_step(b, items, n, NULL);
+        assert_int_equal(status, i % 7 == 3 ? ACCLLM_E_ARG : ACCLLM_OK);
+    }
+    assert_int_equal(calls, before);
+    assert_true(accllm_batch_bytes(b) == bytes);
+    for (int i = 0; i < 4; i++) accllm_session_free(&s[i]);
+    accllm_batch_free(&b);
+    accllm_model_free(&m);
+    accllm_runtime_free(&rt);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+}
+
+/* The same for a batch; and what a session need not hold itself when it advances in batches only. */
+static void a_batch_says_what_it_takes(void **state)
+{
+    (void)state;
+    char *path = make_model();
+    accllm_runtime *rt = make_runtime(2);
+    accllm_model *m;
+    uint64_t last = 0, sizes[2];
+    assert_int_equal(accllm_model_open(&m, rt, path, NULL, NULL), ACCLLM_OK);
+    for (uint32_t tokens = 1; tokens <= 1000; tokens *= 10) {
+        accllm_batch *b;
+        accllm_batch_params p;
+        accllm_batch_params_init(&p);
+        p.max_sessions = 1;
+        p.max_tokens = tokens;
+        long long before = mapped;
+        assert_int_equal(accllm_batch_create(&b, m, &p, NULL), ACCLLM_OK);
+        uint64_t took = (uint64_t)(mapped - before), says = accllm_batch_bytes(b);
+        assert_true(says >= took && says < took + 10000 && says > last);
+        last = says;
+        accllm_batch_free(&b);
+        assert_true(mapped == before);
+    }
+    for (int i = 0; i < 2; i++) {
+        accllm_session *s;
+        accllm_session_params p;
+        accllm_session_params_init(&p);
+        p.batch_only = i;
+        assert_int_equal(accllm_session_create(&s, m, &p, NULL), ACCLLM_OK);
+        sizes[i] = accllm_session_bytes(s);
+        accllm_session_free(&s);
+    }
+    assert_true(sizes[1] < sizes[0] / 2);
+    accllm_model_free(&m);
+    accllm_runtime_free(&rt);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+}
+
 /* The mappings hold nearly all of a session; what it says is what they are, and a little more for small structs. */
 static void a_session_says_what_it_takes(void **state)
 {
@@ -164,6 +243,7 @@ static void every_allocation_may_fail(void **state)
         accllm_runtime *rt = NULL;
         accllm_model *m = NULL;
         accllm_session *s = NULL;
+        accllm_batch *b = NULL;
         accllm_runtime_params p;
         accllm_error err = {0};
         accllm_runtime_params_init(&p);
@@ -173,10 +253,12 @@ static void every_allocation_may_fail(void **state)
         accllm_status status = accllm_runtime_create(&rt, &p, &err);
         if (status == ACCLLM_OK) status = accllm_model_open(&m, rt, path, NULL, &err);
         if (status == ACCLLM_OK) status = accllm_session_create(&s, m, NULL, &err);
+        if (status == ACCLLM_OK) status = accllm_batch_create(&b, m, NULL, &err);
         done = status == ACCLLM_OK;
         fail_at = LONG_MAX;
         if (!done && status != ACCLLM_E_NOMEM && status != ACCLLM_E_IO) fail_msg("%ld: %s", k, err.text);
-        assert_true(done == (s != NULL));
+        assert_true(done == (b != NULL));
+        accllm_batch_free(&b);
         accllm_session_free(&s);
         accllm_model_free(&m);
         accllm_runtime_free(&rt);
@@ -190,8 +272,8 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_step_allocates_nothing),
-        cmocka_unit_test(a_session_says_what_it_takes),
+        cmocka_unit_test(a_step_allocates_nothing),     cmocka_unit_test(a_batched_step_allocates_nothing),
+        cmocka_unit_test(a_session_says_what_it_takes), cmocka_unit_test(a_batch_says_what_it_takes),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("model memory", tests, NULL, NULL);

@@ -1,0 +1,265 @@
+/*
+ * The phases of a layer and of the output over all rows of a step (docs/numerics.md), each a job of the pool. The
+ * linear layers are split by row blocks, attention by KV heads, rows and query heads. Sums are exact integers, so
+ * neither split changes a bit.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "model/batch.h"
+
+static uint32_t padded(const acc_weight *w, uint32_t pad)
+{
+    uint32_t p = w->col_groups * w->group;
+    return p > pad ? p : pad;
+}
+
+static acc_source_rows norm_source(const acc_batch *b)
+{
+    const acc_packed_layer *l = &b->m->layers[b->layer];
+    uint32_t pad = padded(&l->v, padded(&l->k, padded(&l->q, 0)));
+    return (acc_source_rows){b->x, l->attn_norm, b->d.x_stride, b->m->hp.n_embd,
+                             pad,  b->n,         NULL,          "the input of attention"};
+}
+
+static acc_source_rows out_source(const acc_batch *b)
+{
+    uint32_t pad = padded(&b->m->layers[b->layer].o, 0);
+    return (acc_source_rows){b->att, NULL, b->d.q_stride, b->d.q_dim, pad, b->n, NULL, "attention"};
+}
+
+static acc_source_rows ffn_source(const acc_batch *b)
+{
+    const acc_packed_layer *l = &b->m->layers[b->layer];
+    uint32_t pad = padded(&l->gate, padded(&l->up, 0));
+    static const char what[] = "the input of the feed-forward part";
+    return (acc_source_rows){b->x, l->ffn_norm, b->d.x_stride, b->m->hp.n_embd, pad, b->n, NULL, what};
+}
+
+static acc_source_rows down_source(const acc_batch *b)
+{
+    uint32_t pad = padded(&b->m->layers[b->layer].down, 0);
+    return (acc_source_rows){b->ff, NULL, b->d.ff_stride, b->m->hp.n_ff, pad, b->n, NULL, "the feed-forward part"};
+}
+
+static acc_source_rows head_source(const acc_batch *b)
+{
+    const acc_hparams *hp = &b->m->hp;
+    uint32_t pad = padded(&b->m->output, 0);
+    static const char what[] = "the last layer's output";
+    return (acc_source_rows){b->x, b->m->output_norm, b->d.x_stride, hp->n_embd, pad, b->n_logits, b->logit_rows, what};
+}
+
+static void quantise(const acc_batch *b, acc_worker *wk, uint32_t token, int8_t *a, float *scale)
+{
+    const acc_source_rows *src = &b->src;
+    uint32_t row = src->rows ? src->rows[token] : token;
+    const float *x = src->x + row * src->stride;
+    bool ok = src->gain ? b->k->norm_a8(x, src->gain, src->n, src->pad, b->m->hp.norm_eps, a, scale)
+                        : b->k->a8(x, src->n, src->pad, a, scale);
+    if (!ok) acc_row_failed(wk, row, src->what);
+}
+
+/* Job: the codes of the phase's tokens. */
+static void quantise_share(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    acc_batch *b = ctx;
+    uint32_t t0, t1;
+    acc_share(b->src.n_tokens, worker, n_workers, &t0, &t1);
+    for (uint32_t t = t0; t < t1; t++) quantise(b, &b->workers[worker], t, b->a8 + t * b->d.a8_stride, &b->a8_scale[t]);
+}
+
+/* The input of a phase. One token is quantised by every worker for itself, which costs less than a barrier; more were
+ * quantised by a job of their own. */
+static acc_input input_of(acc_batch *b, acc_worker *wk)
+{
+    if (b->src.n_tokens != 1) return (acc_input){b->a8, b->d.a8_stride, b->a8_scale, b->src.n_tokens};
+    quantise(b, wk, 0, wk->a8, &wk->a8_scale);
+    return (acc_input){wk->a8, b->d.a8_stride, &wk->a8_scale, 1};
+}
+
+/* ---- sinks ---- */
+
+static void q_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint32_t token, uint32_t row, uint32_t n,
+                   const int32_t *isum, float scale)
+{
+    (void)wk;
+    const float *bias = b->m->layers[b->layer].q_bias;
+    b->k->scale(isum, w->rscale + row, scale, bias ? bias + row : NULL, b->q + (size_t)token * b->d.q_stride + row, n);
+}
+
+static void k_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint32_t token, uint32_t row, uint32_t n,
+                   const int32_t *isum, float scale)
+{
+    const acc_packed_layer *l = &b->m->layers[b->layer];
+    const acc_row *r = &b->rows[token];
+    uint32_t hd = b->m->hp.head_dim;
+    b->k->scale(isum, w->rscale + row, scale, l->k_bias ? l->k_bias + row : NULL, wk->rows, n);
+    for (uint32_t i = 0; i < n; i += hd)
+        if (!acc_kv_store_key(r->s->kv, b->layer, (row + i) / hd, r->pos, wk->rows + i,
+                              l->k_mean ? l->k_mean + row + i : NULL, l->q_direction ? l->q_direction + row + i : NULL))
+            acc_row_failed(wk, token, "a key");
+}
+
+static void v_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint32_t token, uint32_t row, uint32_t n,
+                   const int32_t *isum, float scale)
+{
+    const float *bias = b->m->layers[b->layer].v_bias;
+    const acc_row *r = &b->rows[token];
+    uint32_t hd = b->m->hp.head_dim;
+    b->k->scale(isum, w->rscale + row, scale, bias ? bias + row : NULL, wk->rows, n);
+    for (uint32_t i = 0; i < n; i += hd)
+        if (!acc_kv_store_value(r->s->kv, b->layer, (row + i) / hd, r->pos, wk->rows + i))
+            acc_row_failed(wk, token, "a value");
+}
+
+static void residual_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint32_t token, uint32_t row, uint32_t n,
+                          const int32_t *isum, float scale)
+{
+    float *x = b->x + (size_t)token * b->d.x_stride + row;
+    b->k->scale(isum, w->rscale + row, scale, NULL, wk->rows, n);
+    for (uint32_t i = 0; i < n; i++) x[i] += wk->rows[i];
+}
+
+/* The gate waits in the worker for the same rows of `up`. */
+static void gate_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint32_t token, uint32_t row, uint32_t n,
+                      const int32_t *isum, float scale)
+{
+    size_t stride = (size_t)acc_blocks_per_call(b->n, 1) * ACC_TILE_ROWS;
+    b->k->scale(isum, w->rscale + row, scale, NULL, wk->gate + token * stride, n);
+}
+
+static void up_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint32_t token, uint32_t row, uint32_t n,
+                    const int32_t *isum, float scale)
+{
+    size_t stride = (size_t)acc_blocks_per_call(b->n, 1) * ACC_TILE_ROWS;
+    b->k->scale(isum, w->rscale + row, scale, NULL, wk->rows, n);
+    b->k->silu_mul(wk->gate + token * stride, wk->rows, b->ff + (size_t)token * b->d.ff_stride + row, n);
+}
+
+static void logits_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint32_t token, uint32_t row, uint32_t n,
+                        const int32_t *isum, float scale)
+{
+    float *y = b->logits[token] + row;
+    b->k->scale(isum, w->rscale + row, scale, NULL, y, n);
+    unsigned bad = 0;
+    for (uint32_t i = 0; i < n; i++) bad |= !(fabsf(y[i]) <= __FLT_MAX__);
+    if (bad) acc_row_failed(wk, b->logit_rows[token], "the logits");
+}
+
+/* ---- phases: jobs of the pool ---- */
+
+static void project_qkv(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    acc_batch *b = ctx;
+    acc_worker *wk = &b->workers[worker];
+    const acc_packed_layer *l = &b->m->layers[b->layer];
+    acc_input in = input_of(b, wk);
+    uint32_t total = l->q.row_blocks + l->k.row_blocks + l->v.row_blocks, rb0, rb1;
+    acc_linear_share(total, 0, &l->q, 1, worker, n_workers, &rb0, &rb1);
+    acc_linear_run(b, wk, &l->q, &in, rb0, rb1, 1, q_sink);
+    acc_linear_share(total, l->q.row_blocks, &l->k, b->d.kv_unit, worker, n_workers, &rb0, &rb1);
+    acc_linear_run(b, wk, &l->k, &in, rb0, rb1, b->d.kv_unit, k_sink);
+    acc_linear_share(total, l->q.row_blocks + l->k.row_blocks, &l->v, b->d.kv_unit, worker, n_workers, &rb0, &rb1);
+    acc_linear_run(b, wk, &l->v, &in, rb0, rb1, b->d.kv_unit, v_sink);
+}
+
+/* This worker's share of a phase's only matrix. */
+static void project(acc_batch *b, uint32_t worker, uint32_t n_workers, const acc_weight *w, acc_sink *sink)
+{
+    acc_worker *wk = &b->workers[worker];
+    acc_input in = input_of(b, wk);
+    uint32_t rb0, rb1;
+    acc_linear_share(w->row_blocks, 0, w, 1, worker, n_workers, &rb0, &rb1);
+    acc_linear_run(b, wk, w, &in, rb0, rb1, 1, sink);
+}
+
+static void project_out(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    acc_batch *b = ctx;
+    project(b, worker, n_workers, &b->m->layers[b->layer].o, residual_sink);
+}
+
+static void gate_up(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    acc_batch *b = ctx;
+    acc_worker *wk = &b->workers[worker];
+    const acc_packed_layer *l = &b->m->layers[b->layer];
+    acc_input in = input_of(b, wk);
+    uint32_t rb0, rb1, step = acc_blocks_per_call(b->n, 1);
+    acc_linear_share(l->gate.row_blocks, 0, &l->gate, 1, worker, n_workers, &rb0, &rb1);
+    for (uint32_t rb = rb0, next; rb < rb1; rb = next) {
+        next = rb1 - rb > step ? rb + step : rb1;
+        acc_linear_run(b, wk, &l->gate, &in, rb, next, 1, gate_sink);
+        acc_linear_run(b, wk, &l->up, &in, rb, next, 1, up_sink);
+    }
+}
+
+static void project_down(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    acc_batch *b = ctx;
+    project(b, worker, n_workers, &b->m->layers[b->layer].down, residual_sink);
+}
+
+static void project_head(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    acc_batch *b = ctx;
+    project(b, worker, n_workers, &b->m->output, logits_sink);
+}
+
+/* ---- one after the other ---- */
+
+/* What is not finite in a row is its session's affair alone. The session's rows go on as zeros, which harm nobody. */
+static void drop_item(acc_batch *b, acc_step_item *item, const char *what)
+{
+    if (item->status != ACCLLM_OK) return;
+    char where[24] = "output";
+    if (b->layer < b->m->hp.n_layers) (void)snprintf(where, sizeof where, "layer %u", b->layer);
+    acc_item_failed(b, item,
+                    acc_fail(acc_item_error(b), ACCLLM_E_NUMERIC, "%s: %s is not a number or infinite", where, what));
+    b->alive--;
+    for (uint32_t r = 0; r < b->n; r++) {
+        if (b->rows[r].item != item) continue;
+        memset(b->x + (size_t)r * b->d.x_stride, 0, b->d.x_stride * sizeof *b->x);
+        memset(b->q + (size_t)r * b->d.q_stride, 0, b->d.q_stride * sizeof *b->q);
+        memset(b->att + (size_t)r * b->d.q_stride, 0, b->d.q_stride * sizeof *b->att);
+        memset(b->ff + (size_t)r * b->d.ff_stride, 0, b->d.ff_stride * sizeof *b->ff);
+    }
+}
+
+static void collect_failures(acc_batch *b, acc_worker *wk)
+{
+    for (uint32_t r = 0; r < b->n; r++) {
+        if (wk->failed[r]) drop_item(b, b->rows[r].item, wk->failed[r]);
+        wk->failed[r] = NULL;
+    }
+    wk->any_failed = false;
+}
+
+/* A phase over the source's tokens, or over what the rows hold otherwise (src NULL). False: no session goes on. */
+static bool phase(acc_batch *b, const acc_source_rows *src, acc_job *job)
+{
+    if (src) {
+        b->src = *src;
+        if (src->n_tokens != 1) acc_pool_run(b->rt->pool, quantise_share, b);
+    }
+    acc_pool_run(b->rt->pool, job, b);
+    for (uint32_t w = 0; w < b->n_workers; w++)
+        if (b->workers[w].any_failed) collect_failures(b, &b->workers[w]);
+    return b->alive > 0;
+}
+
+bool acc_layer_run(acc_batch *b)
+{
+    acc_source_rows norm = norm_source(b), out = out_source(b), ffn = ffn_source(b), down = down_source(b);
+    return phase(b, &norm, project_qkv) && phase(b, NULL, acc_attend_share) && phase(b, &out, project_out) &&
+           phase(b, &ffn, gate_up) && phase(b, &down, project_down);
+}
+
+void acc_head_run(acc_batch *b)
+{
+    acc_source_rows head = head_source(b);
+    (void)phase(b, &head, project_head);
+}
