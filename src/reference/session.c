@@ -13,7 +13,8 @@ typedef struct ref_session {
     uint64_t limit; /* positions that fit with full attention, else no limit */
     uint32_t chunk;
     uint64_t position;
-    float *x; /* [chunk][n_embd] */
+    uint64_t stored; /* positions that were ever stored since the reset: some may lie ahead of position */
+    float *x;        /* [chunk][n_embd] */
     acc_ref_work *work;
     bool trace;
     uint64_t hash, bytes;
@@ -89,7 +90,7 @@ static accllm_status allocate(ref_session *s, accllm_error *err)
 static void session_reset(void *self)
 {
     ref_session *s = self;
-    s->position = 0;
+    s->position = s->stored = 0;
     s->hash = ACC_FNV_START;
 }
 
@@ -98,10 +99,11 @@ static bool session_rewind(void *self, uint64_t position)
     ref_session *s = self;
     uint64_t begin = acc_ref_last(position, s->kv.window), near = acc_ref_last(position, s->kv.near);
     if (begin < s->kv.sinks) begin = s->kv.sinks;
-    if (begin < position && s->position - begin > s->kv.ring_rows) return false;
+    if (begin < position && s->stored - begin > s->kv.ring_rows) return false;
     if (near < begin) near = begin;
-    if (s->kv.near && near < position && s->position - near > s->kv.near_rows) return false;
+    if (s->kv.near && near < position && s->stored - near > s->kv.near_rows) return false;
     s->position = position;
+    if (position <= s->kv.sinks) s->stored = position; /* nothing of what is in the ring is seen again */
     return true;
 }
 
@@ -153,6 +155,7 @@ static accllm_status session_step(void *self, const int32_t *ids, uint32_t n, ui
             return acc_fail(err, ACCLLM_E_ARG, "token %d: the vocabulary has %u", ids[i], hp->n_vocab);
         memcpy(s->x + (size_t)i * hp->n_embd, s->m->embd + (size_t)ids[i] * hp->n_embd, hp->n_embd * sizeof *s->x);
     }
+    if (s->stored < s->position + n) s->stored = s->position + n;
     acc_ref_span span = acc_ref_work_span(s->work, &s->kv, s->position, n);
     for (uint32_t l = 0; l < hp->n_layers; l++) {
         ACC_TRY(acc_check_abort(s->m->rt, err));

@@ -353,6 +353,38 @@ static void going_back_leaves_no_trace(void **state)
     check_rewind(packed, &p, 200, 163, true);
 }
 
+/* What was overwritten by tokens that were taken back stays overwritten: going back twice is not going back farther. */
+static void going_back_twice_loses_no_more(void **state)
+{
+    (void)state;
+    int32_t ids[200];
+    for (int i = 0; i < 200; i++) ids[i] = (i * 41 + 5) % 300;
+    for (int k = 0; k < 2; k++)
+        for (int near = 0; near < 2; near++) {
+            accllm_model *m = open_as(k ? source : packed, ACCLLM_NUMERICS_AUTO, true);
+            accllm_session_params p;
+            accllm_session *s;
+            accllm_error err;
+            const uint32_t farthest = k ? 183 : near ? 175 : 163;
+            accllm_session_params_init(&p);
+            p.window = k ? 16 : 100;
+            p.chunk = 16;
+            p.kv_near = near ? 64 : 0;
+            assert_int_equal(accllm_session_create(&s, m, &p, NULL), ACCLLM_OK);
+            assert_int_equal(accllm_session_eval(s, ids, 200, 0, NULL, NULL), ACCLLM_OK);
+            assert_int_equal(accllm_session_rewind(s, farthest + 5, &err), ACCLLM_OK);
+            assert_int_equal(accllm_session_rewind(s, farthest - 1, &err), ACCLLM_E_LIMIT);
+            assert_int_equal(accllm_session_eval(s, ids, 3, 0, NULL, NULL), ACCLLM_OK);
+            assert_int_equal(accllm_session_rewind(s, farthest - 1, &err), ACCLLM_E_LIMIT);
+            assert_int_equal(accllm_session_rewind(s, farthest, &err), ACCLLM_OK);
+            assert_int_equal(accllm_session_rewind(s, 4, &err), ACCLLM_OK); /* the sinks alone: all begins anew */
+            assert_int_equal(accllm_session_eval(s, ids, 30, 0, NULL, NULL), ACCLLM_OK);
+            assert_int_equal(accllm_session_rewind(s, 20, &err), ACCLLM_OK);
+            accllm_session_free(&s);
+            accllm_model_free(&m);
+        }
+}
+
 static void a_trace_cannot_go_back(void **state)
 {
     (void)state;
@@ -378,6 +410,7 @@ int main(void)
         cmocka_unit_test(logits_do_not_depend_on_the_cut),
         cmocka_unit_test(session_parameters_are_resolved_and_checked),
         cmocka_unit_test(going_back_leaves_no_trace),
+        cmocka_unit_test(going_back_twice_loses_no_more),
         cmocka_unit_test(a_trace_cannot_go_back),
         cmocka_unit_test(sessions_run_side_by_side),
         cmocka_unit_test(the_contract_is_near_the_float_reference),
