@@ -42,16 +42,21 @@ static void print_table(const cli_options *o, const cli_engine *e, const accllm_
     (void)printf("decode     %10.2f token/s   (best %.2f, worst %.2f of %" PRId64 " x %" PRId64 " tokens at %" PRId64
                  ")\n",
                  r->decode_tok_s, r->decode_tok_s_max, r->decode_tok_s_min, o->reps, o->n_gen, o->depth);
-    (void)printf("reads      %10.2f MB/token  (weights %.2f, output layer %.2f, cache %.2f)\n",
-                 (double)(r->weight_bytes_per_token + r->lm_head_bytes + r->kv_bytes_per_token) / 1e6,
-                 (double)r->weight_bytes_per_token / 1e6, (double)r->lm_head_bytes / 1e6,
-                 (double)r->kv_bytes_per_token / 1e6);
+    const uint64_t cache = (uint64_t)o->sessions * r->kv_bytes_per_token;
+    if (o->sessions > 1)
+        (void)printf("each       %10.2f token/s   (%" PRId64 " sessions together)\n",
+                     r->decode_tok_s / (double)o->sessions, o->sessions);
+    (void)printf("reads      %10.2f MB/step   (weights %.2f, output layer %.2f, cache %.2f)\n",
+                 (double)(r->weight_bytes_per_token + r->lm_head_bytes + cache) / 1e6,
+                 (double)r->weight_bytes_per_token / 1e6, (double)r->lm_head_bytes / 1e6, (double)cache / 1e6);
     (void)printf("bandwidth  %10.2f GB/s      (plain reads reach %.2f", r->decode_gb_s, r->stream_gb_s);
     if (r->roofline_ratio >= 0)
         (void)printf(", ratio %.2f)\n", r->roofline_ratio);
     else
         (void)puts("; no ratio, the weights are near the size of the caches)");
-    (void)printf("memory     %10s peak\n", cli_size_text(r->peak_rss_bytes, size));
+    (void)printf("memory     %10s peak        (", cli_size_text(r->peak_rss_bytes, size));
+    (void)printf("%s a session, ", cli_size_text(r->session_bytes, size));
+    (void)printf("%s to work in)\n", cli_size_text(r->batch_bytes, size));
 }
 
 static int print_json(const cli_options *o, const cli_engine *e, const accllm_bench_result *r)
@@ -71,10 +76,12 @@ static int print_json(const cli_options *o, const cli_engine *e, const accllm_be
     cli_json_u64(out, "threads", accllm_runtime_threads(e->rt));
     (void)json_object_set_new(out, "isa", json_string(accllm_runtime_isa(e->rt)));
     cli_json_u64(out, "reps", (uint64_t)o->reps);
-    cli_json_u64(out, "batch", (uint64_t)o->batch);
+    cli_json_u64(out, "batch", (uint64_t)o->sessions);
     cli_json_u64(out, "depth", (uint64_t)o->depth);
     cli_json_u64(out, "n_prompt", (uint64_t)o->n_prompt);
     cli_json_u64(out, "n_gen", (uint64_t)o->n_gen);
+    cli_json_u64(out, "session_bytes", r->session_bytes);
+    cli_json_u64(out, "batch_bytes", r->batch_bytes);
     cli_json_u64(out, "peak_rss_bytes", r->peak_rss_bytes);
     cli_json_real(out, "bits_per_weight", e->info->bits_per_weight);
     const char *name = o->shape ? o->shape : e->info->name;
@@ -97,6 +104,7 @@ int cmd_bench(const cli_options *o)
         p.n_gen = (uint32_t)o->n_gen;
         p.depth = (uint64_t)o->depth;
         p.reps = (uint32_t)o->reps;
+        p.n_sessions = (uint32_t)o->sessions;
         if (accllm_bench(e.model, &sp, &p, &r, &err) != ACCLLM_OK) rc = cli_fail_usage(&err);
     }
     if (rc == CLI_OK && o->json) rc = print_json(o, &e, &r);

@@ -63,8 +63,11 @@ const cli_command cli_commands[] = {
      "accllm eval ladder small.gguf --ref SmolLM2-135M-Instruct.Q4_1.gguf --text wiki.test.raw --max-tokens 20000\n"
      "accllm eval ladder small.gguf --ref model.gguf --w8 model-w8.gguf --text wiki.test.raw --window 512"},
     {"bench", CLI_BENCH, cmd_bench, "(MODEL | --shape NAME)", "measure speed and memory traffic",
-     "Speed is compared with what plain reads of memory reach in the same run.",
+     "Speed is compared with what plain reads of memory reach in the same run. With --sessions N, as a server has "
+     "them, "
+     "N sessions feed a token each per step: the weights are read once for all, each session's cache for itself.",
      "accllm bench small.gguf\n"
+     "accllm bench small.gguf --sessions 16 -d 1000\n"
      "accllm bench --shape llama2-7b --weights w2s -d 100000"},
     {"inspect", CLI_INSPECT, cmd_inspect, "MODEL", "show what is in a model file", NULL,
      "accllm inspect small.gguf\n"

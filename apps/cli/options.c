@@ -25,7 +25,7 @@ void cli_options_init(cli_options *o)
         .n_prompt = 512,
         .n_gen = 128,
         .reps = 5,
-        .batch = 1,
+        .sessions = 1,
     };
 }
 

@@ -60,7 +60,7 @@ typedef struct cli_options {
     const char *text, *ref, *shape, *type, *bos_at, *details, *w8;
     cli_texts task;
     int64_t ctx, stride, max_tokens, bucket, limit;
-    int64_t n_prompt, n_gen, depth, reps, batch;
+    int64_t n_prompt, n_gen, depth, reps, sessions;
     bool stream, whole_windows, verify;
     const char *positional[CLI_MAX_POSITIONAL];
     int n_positional;

@@ -153,12 +153,16 @@ typedef struct accllm_bench_params {
     size_t struct_size;
     uint32_t n_prompt, n_gen; /* 512, 128 */
     uint64_t depth;
-    uint32_t reps; /* 5 */
+    uint32_t reps;       /* 5 */
+    uint32_t n_sessions; /* 1: that decode together, in one batch */
 } accllm_bench_params;
 
 typedef struct accllm_bench_result {
-    double decode_tok_s, decode_tok_s_min, decode_tok_s_max, prefill_tok_s;
-    uint64_t weight_bytes_per_token, lm_head_bytes, kv_bytes_per_token;
+    double decode_tok_s, decode_tok_s_min, decode_tok_s_max; /* of all sessions together */
+    double prefill_tok_s;                                    /* of one session's prompt */
+    uint64_t weight_bytes_per_token, lm_head_bytes; /* what a step reads once, whatever the number of sessions */
+    uint64_t kv_bytes_per_token;                    /* what it reads for each session */
+    uint64_t session_bytes, batch_bytes;            /* memory of one session; of the batch that works for all */
     double decode_gb_s, stream_gb_s;
     double roofline_ratio; /* < 0: weights under 8x the last-level cache */
     uint64_t peak_rss_bytes;

@@ -1,7 +1,9 @@
-/* accllm_bench: prefill and decode speed at a depth, and how near decode comes to the memory's plain read speed. */
+/* accllm_bench: prefill and decode speed at a depth, of one session or of several in one batch, and how near decode
+ * comes to the memory's plain read speed. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "accllm/batch.h"
 #include "accllm/eval.h"
 #include "core/clock.h"
 #include "core/hash.h"
@@ -11,10 +13,14 @@
 
 #define MAX_TOKENS (1u << 24)
 #define MAX_REPS 1000
+#define MAX_SESSIONS 1024
+#define DEFAULT_CHUNK 128
 
 typedef struct bench {
-    accllm_session *s;
     const accllm_bench_params *p;
+    accllm_batch *batch;
+    accllm_batch_item *items; /* [n_sessions], each with its session */
+    uint32_t chunk;
     int32_t *ids;    /* max(n_prompt, n_gen + 1) random tokens */
     double *seconds; /* [reps] */
 } bench;
@@ -26,6 +32,7 @@ void accllm_bench_params_init(accllm_bench_params *p)
     p->n_prompt = 512;
     p->n_gen = 128;
     p->reps = 5;
+    p->n_sessions = 1;
 }
 
 static int by_value(const void *a, const void *b)
@@ -34,20 +41,45 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The session at the wanted depth, as if it had read that many tokens. */
-static accllm_status rewind_to(const bench *b, accllm_error *err)
+/* The first n sessions at the wanted depth, as if they had read that many tokens. */
+static accllm_status rewind_to(const bench *b, uint32_t n, accllm_error *err)
 {
-    accllm_session_reset(b->s);
-    return b->p->depth ? accllm_session_fill(b->s, b->p->depth, err) : ACCLLM_OK;
+    for (uint32_t i = 0; i < n; i++) {
+        accllm_session_reset(b->items[i].session);
+        if (b->p->depth) ACC_TRY(accllm_session_fill(b->items[i].session, b->p->depth, err));
+    }
+    return ACCLLM_OK;
+}
+
+/* The first session reads the prompt chunk by chunk; the last token's logits are computed. */
+static accllm_status read_prompt(const bench *b, accllm_error *err)
+{
+    for (uint32_t at = 0, n; at < b->p->n_prompt; at += n) {
+        n = b->p->n_prompt - at < b->chunk ? b->p->n_prompt - at : b->chunk;
+        b->items[0].ids = b->ids + at;
+        b->items[0].n = n;
+        b->items[0].n_logits = at + n == b->p->n_prompt;
+        ACC_TRY(accllm_batch_step(b->batch, b->items, 1, err));
+    }
+    return ACCLLM_OK;
+}
+
+/* All sessions read one token and give their logits. */
+static accllm_status decode(const bench *b, uint32_t at, accllm_error *err)
+{
+    for (uint32_t i = 0; i < b->p->n_sessions; i++) {
+        b->items[i].ids = b->ids + at;
+        b->items[i].n = b->items[i].n_logits = 1;
+    }
+    return accllm_batch_step(b->batch, b->items, b->p->n_sessions, err);
 }
 
 static accllm_status time_prefill(const bench *b, double *tok_s, accllm_error *err)
 {
     for (uint32_t i = 0; i < b->p->reps; i++) {
-        const float *logits;
-        ACC_TRY(rewind_to(b, err));
+        ACC_TRY(rewind_to(b, 1, err));
         const double t = acc_seconds();
-        ACC_TRY(accllm_session_eval(b->s, b->ids, b->p->n_prompt, 1, &logits, err));
+        ACC_TRY(read_prompt(b, err));
         b->seconds[i] = acc_seconds() - t;
     }
     qsort(b->seconds, b->p->reps, sizeof *b->seconds, by_value);
@@ -58,19 +90,18 @@ static accllm_status time_prefill(const bench *b, double *tok_s, accllm_error *e
 /* Median, slowest and fastest repetition; the first token of each is not timed. */
 static accllm_status time_decode(const bench *b, accllm_bench_result *r, accllm_error *err)
 {
+    const double tokens = (double)b->p->n_gen * b->p->n_sessions;
     for (uint32_t i = 0; i < b->p->reps; i++) {
-        const float *logits;
-        ACC_TRY(rewind_to(b, err));
-        ACC_TRY(accllm_session_eval(b->s, b->ids, 1, 1, &logits, err));
+        ACC_TRY(rewind_to(b, b->p->n_sessions, err));
+        ACC_TRY(decode(b, 0, err));
         const double t = acc_seconds();
-        for (uint32_t j = 0; j < b->p->n_gen; j++)
-            ACC_TRY(accllm_session_eval(b->s, b->ids + j + 1, 1, 1, &logits, err));
+        for (uint32_t j = 0; j < b->p->n_gen; j++) ACC_TRY(decode(b, j + 1, err));
         b->seconds[i] = acc_seconds() - t;
     }
     qsort(b->seconds, b->p->reps, sizeof *b->seconds, by_value);
-    r->decode_tok_s = b->p->n_gen / b->seconds[b->p->reps / 2];
-    r->decode_tok_s_max = b->p->n_gen / b->seconds[0];
-    r->decode_tok_s_min = b->p->n_gen / b->seconds[b->p->reps - 1];
+    r->decode_tok_s = tokens / b->seconds[b->p->reps / 2];
+    r->decode_tok_s_max = tokens / b->seconds[0];
+    r->decode_tok_s_min = tokens / b->seconds[b->p->reps - 1];
     return ACCLLM_OK;
 }
 
@@ -78,18 +109,21 @@ static accllm_status measure(const bench *b, accllm_bench_result *r, accllm_erro
 {
     if (b->p->n_prompt) ACC_TRY(time_prefill(b, &r->prefill_tok_s, err));
     if (b->p->n_gen) ACC_TRY(time_decode(b, r, err));
-    if (!b->p->n_gen) ACC_TRY(rewind_to(b, err));
-    r->kv_bytes_per_token = accllm_session_kv_bytes_per_token(b->s);
+    if (!b->p->n_gen) ACC_TRY(rewind_to(b, 1, err));
+    r->kv_bytes_per_token = accllm_session_kv_bytes_per_token(b->items[0].session);
+    r->session_bytes = accllm_session_bytes(b->items[0].session);
+    r->batch_bytes = accllm_batch_bytes(b->batch);
     return ACCLLM_OK;
 }
 
 /* Weights that fit a good part of the caches say nothing about memory. */
-static void compare(const accllm_model_info *info, accllm_bench_result *r)
+static void compare(const accllm_model_info *info, uint32_t n_sessions, accllm_bench_result *r)
 {
     r->weight_bytes_per_token = info->linear_bytes;
     r->lm_head_bytes = info->head_bytes;
     const uint64_t weights = r->weight_bytes_per_token + r->lm_head_bytes;
-    r->decode_gb_s = (double)(weights + r->kv_bytes_per_token) * r->decode_tok_s / 1e9;
+    const uint64_t bytes = weights + n_sessions * r->kv_bytes_per_token; /* of a step */
+    r->decode_gb_s = (double)bytes * r->decode_tok_s / n_sessions / 1e9;
     r->roofline_ratio = -1;
     if (r->decode_tok_s > 0 && r->stream_gb_s > 0 && weights >= 8 * acc_last_level_cache())
         r->roofline_ratio = r->decode_gb_s / r->stream_gb_s;
@@ -104,7 +138,26 @@ static accllm_status check_params(const accllm_bench_params *p, accllm_error *er
     if (p->n_prompt == 0 && p->n_gen == 0) return acc_fail(err, ACCLLM_E_ARG, "bench of no tokens");
     if (p->reps == 0 || p->reps > MAX_REPS)
         return acc_fail(err, ACCLLM_E_ARG, "bench repetitions must be 1 to %u, not %u", MAX_REPS, p->reps);
+    if (p->n_sessions == 0 || p->n_sessions > MAX_SESSIONS)
+        return acc_fail(err, ACCLLM_E_ARG, "bench sessions must be 1 to %u, not %u", MAX_SESSIONS, p->n_sessions);
     return ACCLLM_OK;
+}
+
+static accllm_status make_sessions(bench *b, accllm_model *m, const accllm_session_params *sp, accllm_error *err)
+{
+    accllm_session_params params;
+    accllm_batch_params bp;
+    accllm_session_params_init(&params);
+    accllm_batch_params_init(&bp);
+    if (sp) params = *sp;
+    if (params.chunk == 0) params.chunk = DEFAULT_CHUNK;
+    params.batch_only = true;
+    for (uint32_t i = 0; i < b->p->n_sessions; i++)
+        ACC_TRY(accllm_session_create(&b->items[i].session, m, &params, err));
+    b->chunk = params.chunk;
+    bp.max_sessions = b->p->n_sessions;
+    bp.max_tokens = b->chunk > bp.max_sessions ? b->chunk : bp.max_sessions;
+    return accllm_batch_create(&b->batch, m, &bp, err);
 }
 
 accllm_status accllm_bench(accllm_model *m, const accllm_session_params *sp, const accllm_bench_params *p,
@@ -118,15 +171,19 @@ accllm_status accllm_bench(accllm_model *m, const accllm_session_params *sp, con
     const size_t n = p->n_prompt > p->n_gen + 1 ? p->n_prompt : p->n_gen + 1;
     b.ids = acc_calloc(n, sizeof *b.ids);
     b.seconds = acc_calloc(p->reps, sizeof *b.seconds);
-    if (!b.ids || !b.seconds) ACC_TRY_GOTO(acc_fail(err, ACCLLM_E_NOMEM, "out of memory: bench of %zu tokens", n));
+    b.items = acc_calloc(p->n_sessions, sizeof *b.items);
+    if (!b.ids || !b.seconds || !b.items)
+        ACC_TRY_GOTO(acc_fail(err, ACCLLM_E_NOMEM, "out of memory: bench of %zu tokens", n));
     for (size_t i = 0; i < n; i++) b.ids[i] = (int32_t)(acc_random(0, i) % info->n_vocab);
-    ACC_TRY_GOTO(accllm_session_create(&b.s, m, sp, err));
+    ACC_TRY_GOTO(make_sessions(&b, m, sp, err));
     ACC_TRY_GOTO(measure(&b, r, err));
     r->peak_rss_bytes = accllm_peak_rss_bytes(); /* without the stream's buffer */
     ACC_TRY_GOTO(acc_stream_gb_s(m->rt->pool, &r->stream_gb_s, err));
-    compare(info, r);
+    compare(info, p->n_sessions, r);
 fail:
-    accllm_session_free(&b.s);
+    for (uint32_t i = 0; b.items && i < p->n_sessions; i++) accllm_session_free(&b.items[i].session);
+    accllm_batch_free(&b.batch);
+    acc_free(b.items);
     acc_free(b.ids);
     acc_free(b.seconds);
     return status;

@@ -423,7 +423,7 @@ class Ladder(WithModels):
 class Bench(WithModels):
     KEYS = {"decode_tok_s", "decode_tok_s_min", "decode_tok_s_max", "prefill_tok_s", "weight_bytes_per_token",
             "lm_head_bytes", "kv_bytes_per_token", "decode_gb_s", "stream_gb_s", "roofline_ratio", "threads", "isa",
-            "reps", "batch", "depth", "peak_rss_bytes", "shape"}
+            "reps", "batch", "session_bytes", "batch_bytes", "depth", "peak_rss_bytes", "shape"}
 
     def test_json(self):
         r = self.json("bench", self.w8, "-p", "16", "-n", "8", "-r", "2", "-d", "1000")
@@ -433,7 +433,15 @@ class Bench(WithModels):
         self.assertGreater(r["decode_tok_s"], 0)
         self.assertLessEqual(r["decode_tok_s_min"], r["decode_tok_s_max"])
 
+    def test_sessions(self):
+        r = self.json("bench", self.w8, "-p", "0", "-n", "2", "-r", "1", "--sessions", "5")
+        self.assertEqual(r["batch"], 5)
+        step = r["weight_bytes_per_token"] + r["lm_head_bytes"] + 5 * r["kv_bytes_per_token"]
+        self.assertAlmostEqual(r["decode_gb_s"] / (step * r["decode_tok_s"] / 5 / 1e9), 1, places=6)
+        self.assertTrue(r["batch_bytes"] > 0 and r["session_bytes"] > 0)
+
     def test_refusals(self):
+        self.fails(2, "bench", self.w8, "--sessions", "0", says="must be 1 to 1024")
         self.fails(2, "bench", self.w8, "-p", "0", "-n", "0", says="no tokens")
         self.fails(2, "bench", self.w8, "--window", "5000", says="more than the trained context")
 

@@ -64,6 +64,29 @@ static void figures_fit_each_other(void **state)
     assert_true(r.peak_rss_bytes > r.lm_head_bytes);
 }
 
+/* A step reads the weights once and each session's cache; the rates count all sessions. */
+static void sessions_share_the_weights(void **state)
+{
+    fixture *f = *state;
+    accllm_bench_params p;
+    accllm_bench_result one, three;
+    accllm_error err;
+    accllm_bench_params_init(&p);
+    p.n_prompt = 0;
+    p.n_gen = 2;
+    p.reps = 2;
+    p.depth = 300;
+    assert_int_equal(accllm_bench(f->m, &f->sp, &p, &one, &err), ACCLLM_OK);
+    p.n_sessions = 3;
+    assert_int_equal(accllm_bench(f->m, &f->sp, &p, &three, &err), ACCLLM_OK);
+    assert_true(three.weight_bytes_per_token == one.weight_bytes_per_token);
+    assert_true(three.kv_bytes_per_token == one.kv_bytes_per_token && three.session_bytes == one.session_bytes);
+    assert_true(one.session_bytes > one.kv_bytes_per_token && three.batch_bytes > one.batch_bytes);
+    const double bytes = (double)(three.weight_bytes_per_token + three.lm_head_bytes + 3 * three.kv_bytes_per_token);
+    assert_true(fabs(three.decode_gb_s - bytes * three.decode_tok_s / 3 / 1e9) < 1e-9);
+    assert_true(three.decode_tok_s_min <= three.decode_tok_s && three.decode_tok_s <= three.decode_tok_s_max);
+}
+
 static void more_depth_reads_more(void **state)
 {
     fixture *f = *state;
@@ -85,7 +108,7 @@ static void bad_parameters_are_refused(void **state)
 {
     fixture *f = *state;
     accllm_bench_result r;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 7; i++) {
         accllm_bench_params p;
         accllm_error err = {0};
         accllm_bench_params_init(&p);
@@ -94,6 +117,8 @@ static void bad_parameters_are_refused(void **state)
         if (i == 2) p.n_prompt = UINT32_MAX;
         if (i == 3) p.n_gen = p.n_prompt = 0;
         if (i == 4) p.struct_size = 3;
+        if (i == 5) p.n_sessions = 0;
+        if (i == 6) p.n_sessions = UINT32_MAX;
         assert_int_equal(accllm_bench(f->m, &f->sp, &p, &r, &err), ACCLLM_E_ARG);
         assert_true(err.text[0] != 0);
     }
@@ -103,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_fit_each_other),
+        cmocka_unit_test(sessions_share_the_weights),
         cmocka_unit_test(more_depth_reads_more),
         cmocka_unit_test(bad_parameters_are_refused),
     };
