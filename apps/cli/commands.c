@@ -21,6 +21,15 @@ const cli_command cli_commands[] = {
      "at the prompt, twice ends the program.",
      "accllm chat small.gguf\n"
      "accllm chat small.gguf --system 'Answer in one sentence.' --pin-system"},
+    {"serve", CLI_SERVE, cmd_serve, "MODEL", "serve a model over HTTP as OpenAI's API does",
+     "Clients are given http://127.0.0.1:8080/v1 as base URL. Sampling options are for requests that do not say. The "
+     "number of sessions and their memory are fixed and printed at the start. SIGTERM or Ctrl-C lets running answers "
+     "end; a second one cuts them off. What clients may ask: docs/server.md.",
+     "accllm serve small.gguf\n"
+     "accllm serve small.gguf --port 9000 --parallel 16 --api-key-file keys.txt\n"
+     "accllm serve small.gguf --memory-limit 512 --window 1024\n"
+     "curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \"content\": "
+     "\"Hello\"}]}'"},
     {"eval ppl", CLI_PPL, cmd_eval_ppl, "MODEL --text FILE", "measure perplexity on a text",
      "The text is cut into tokens as one piece, then into windows of --ctx tokens, one after the other; a window's "
      "first token has no score. Printed: perplexity per token, nats per token and, for models of different "
@@ -78,7 +87,6 @@ const cli_command cli_commands[] = {
      "accllm tokenize vocab.gguf --file notes.txt --json"},
     {"export", CLI_EXPORT, cmd_export, "MODEL OUT.gguf", "write a plain llama GGUF of the same weights", NULL,
      "accllm export small.gguf plain.gguf --type f32"},
-    {"serve", 0, NULL, NULL, NULL, NULL, NULL},
     {"sim", 0, NULL, NULL, NULL, NULL, NULL},
 };
 

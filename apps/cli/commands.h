@@ -19,7 +19,7 @@ extern const cli_command cli_commands[];
 extern const size_t cli_command_count;
 
 cli_command_run cmd_compress, cmd_run, cmd_chat, cmd_eval_ppl, cmd_eval_kl, cmd_eval_tasks, cmd_eval_ladder, cmd_bench,
-    cmd_inspect, cmd_tokenize, cmd_export;
+    cmd_inspect, cmd_tokenize, cmd_export, cmd_serve;
 
 /* NULL: none of that name. */
 const cli_command *cli_command_find(const char *name);

@@ -9,11 +9,17 @@
 
 /* A signal handler can only reach the process's own state. */
 static _Atomic(accllm_runtime *) watched;
+static _Atomic(accllm_server *) serving;
 static volatile sig_atomic_t raised, soft_only, reading;
 
 static void on_signal(int number)
 {
     (void)number;
+    accllm_server *server = atomic_load(&serving);
+    if (server) {
+        accllm_server_stop(server);
+        return;
+    }
     if (raised && !reading) _exit(CLI_INTERRUPTED);
     raised = 1;
     if (reading) (void)alarm(1);
@@ -47,6 +53,11 @@ void cli_interrupt_watch(accllm_runtime *rt)
     atomic_store(&watched, rt);
     handle_signals(SA_RESTART);
     handle(SIGALRM, on_alarm, 0);
+}
+
+void cli_interrupt_serve(accllm_server *server)
+{
+    atomic_store(&serving, server);
 }
 
 void cli_interrupt_ignore_pipe(void)

@@ -26,6 +26,7 @@ void cli_options_init(cli_options *o)
         .n_gen = 128,
         .reps = 5,
         .sessions = 1,
+        .port = 8080,
     };
 }
 

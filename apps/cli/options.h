@@ -21,11 +21,13 @@ enum {
     CLI_EXPORT = 1 << 8,
     CLI_TASKS = 1 << 9,
     CLI_LADDER = 1 << 10,
-    CLI_ALL = (1 << 11) - 1,
+    CLI_SERVE = 1 << 11,
+    CLI_ALL = (1 << 12) - 1,
     CLI_WINDOWS = CLI_PPL | CLI_KL | CLI_LADDER, /* over windows of a text */
     CLI_EVAL = CLI_WINDOWS | CLI_TASKS,
     CLI_GENERATE = CLI_RUN | CLI_CHAT,
-    CLI_ENGINE = CLI_GENERATE | CLI_EVAL | CLI_BENCH, /* commands that compute with a model */
+    CLI_ENGINE = CLI_GENERATE | CLI_EVAL | CLI_BENCH | CLI_SERVE, /* commands that compute with a model */
+    CLI_SAMPLE = CLI_GENERATE | CLI_SERVE,
 };
 
 enum { CLI_MAX_STOPS = 16, CLI_MAX_POSITIONAL = 16 };
@@ -62,6 +64,11 @@ typedef struct cli_options {
     int64_t ctx, stride, max_tokens, bucket, limit;
     int64_t n_prompt, n_gen, depth, reps, sessions;
     bool stream, whole_windows, verify;
+    /* serve */
+    const char *host, *model_name, *api_key_file;
+    cli_texts api_key, cors;
+    int64_t port, parallel, queue, answer, ping, drain;
+    double memory_limit;
     const char *positional[CLI_MAX_POSITIONAL];
     int n_positional;
 } cli_options;

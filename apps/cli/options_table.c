@@ -13,7 +13,7 @@
 #define U32 4294967295.0
 #define I64 9.2e18
 
-#define SESSION (CLI_GENERATE | CLI_EVAL | CLI_BENCH)
+#define SESSION (CLI_GENERATE | CLI_EVAL | CLI_BENCH | CLI_SERVE)
 
 const cli_option cli_option_table[] = {
     {"model", 'm', TEXT("MODEL", model), CLI_ALL & ~CLI_COMPRESS, "the model file (also as the first argument)"},
@@ -29,13 +29,13 @@ const cli_option cli_option_table[] = {
     {"system", 0, TEXT("TEXT", system), CLI_GENERATE, "system message of the chat"},
     {"pin-system", 0, FLAG(pin_system), CLI_GENERATE, "keep the whole system message for ever (as sinks)"},
     {"seed", 's', INT("S", seed, 0, I64), CLI_GENERATE, "seed of the random generator (a random one)"},
-    {"temp", 0, REAL("T", temperature, 0, 1e6), CLI_GENERATE, "temperature; 0: always the likeliest token (0.7)"},
-    {"top-k", 0, INT("K", top_k, 0, U32), CLI_GENERATE, "keep the K likeliest tokens; 0: all (0)"},
-    {"top-p", 0, REAL("P", top_p, 0, 1), CLI_GENERATE, "keep the likeliest tokens up to mass P (0.95)"},
-    {"min-p", 0, REAL("P", min_p, 0, 1), CLI_GENERATE, "keep tokens of at least P times the likeliest (0)"},
-    {"repeat-penalty", 0, REAL("R", repeat_penalty, 1e-3, 1e3), CLI_GENERATE,
+    {"temp", 0, REAL("T", temperature, 0, 1e6), CLI_SAMPLE, "temperature; 0: always the likeliest token (0.7)"},
+    {"top-k", 0, INT("K", top_k, 0, U32), CLI_SAMPLE, "keep the K likeliest tokens; 0: all (0)"},
+    {"top-p", 0, REAL("P", top_p, 0, 1), CLI_SAMPLE, "keep the likeliest tokens up to mass P (0.95)"},
+    {"min-p", 0, REAL("P", min_p, 0, 1), CLI_SAMPLE, "keep tokens of at least P times the likeliest (0)"},
+    {"repeat-penalty", 0, REAL("R", repeat_penalty, 1e-3, 1e3), CLI_SAMPLE,
      "divide the logits of recent tokens by R (1)"},
-    {"repeat-last", 0, INT("N", repeat_last, 0, 1048576), CLI_GENERATE, "tokens that count as recent (64)"},
+    {"repeat-last", 0, INT("N", repeat_last, 0, 1048576), CLI_SAMPLE, "tokens that count as recent (64)"},
     {"stop", 0, "TEXT", CLI_TEXTS, FIELD(stop), 0, 0, NULL, NULL, false, CLI_RUN,
      "end before TEXT is written (may be repeated)"},
     {"ignore-eos", 0, FLAG(ignore_eos), CLI_RUN, "go on after the model's end-of-text token"},
@@ -105,6 +105,29 @@ const cli_option cli_option_table[] = {
     {"verify", 0, FLAG(verify), CLI_INSPECT, "check every packed code and scale"},
     {"bos", 0, FLAG(bos), CLI_TOKENIZE, "put the beginning-of-text token first"},
     {"special", 0, FLAG(special), CLI_TOKENIZE, "take the names of special tokens as those tokens"},
+
+    /* serve */
+    {"host", 0, TEXT("ADDRESS", host), CLI_SERVE,
+     "address to listen on; others than this machine's own reach the "
+     "network (127.0.0.1)"},
+    {"port", 0, INT("N", port, 0, 65535), CLI_SERVE, "port to listen on; 0: any that is free (8080)"},
+    {"parallel", 0, INT("N", parallel, 1, 1024), CLI_SERVE,
+     "sessions that run at once (4, or as many as --memory-limit has room for, up to 64)"},
+    {"memory-limit", 0, REAL("MB", memory_limit, 1, 1e9), CLI_SERVE, "most megabytes for model and sessions together"},
+    {"queue", 0, INT("N", queue, 1, 65536), CLI_SERVE, "requests that may wait for a session (64)"},
+    {"api-key", 0, "KEY", CLI_TEXTS, FIELD(api_key), 0, 0, NULL, NULL, false, CLI_SERVE,
+     "clients must send this key (may be repeated; others on this machine can read it here, so prefer the two ways "
+     "below)"},
+    {"api-key-file", 0, TEXT("FILE", api_key_file), CLI_SERVE,
+     "the keys, one a line; without either option ACCLLM_API_KEY holds one"},
+    {"cors", 0, "ORIGIN", CLI_TEXTS, FIELD(cors), 0, 0, NULL, NULL, false, CLI_SERVE,
+     "a site whose pages may ask, * for all (may be repeated; pages of this machine always may)"},
+    {"model-name", 0, TEXT("NAME", model_name), CLI_SERVE, "the model's name for clients (by the file)"},
+    {"predict", 'n', INT("N", answer, 1, I64), CLI_SERVE,
+     "most tokens of an answer whose request does not say (the trained context)"},
+    {"ping", 0, INT("S", ping, 1, 3600), CLI_SERVE, "seconds after which a silent stream gets a comment line (10)"},
+    {"drain", 0, INT("S", drain, 1, 86400), CLI_SERVE,
+     "seconds that running answers may take to end after SIGTERM (10)"},
 
     /* attention and cache */
     {"sinks", 0, INT("S", sinks, 0, U32 - 1), SESSION, "first tokens that are kept for ever (4)"},

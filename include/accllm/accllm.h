@@ -10,5 +10,6 @@
 #include "sampler.h"
 #include "compress.h"
 #include "eval.h"
+#include "server.h"
 
 #endif

@@ -64,6 +64,8 @@ typedef struct accllm_chat_message {
     const char *content;
 } accllm_chat_message;
 
+/* The chat template's text as the file has it; NULL: none. It belongs to the tokenizer. */
+ACCLLM_API const char *accllm_chat_template(const accllm_tokenizer *tok);
 /* True if the file carries a chat template that this build knows (ChatML). */
 ACCLLM_API bool accllm_chat_supported(const accllm_tokenizer *tok);
 /* Renders messages; with add_generation_prompt the text ends where the assistant's answer begins. Without a system

@@ -57,6 +57,8 @@ accllm_status acc_chat_load(accllm_tokenizer *t, const acc_gguf *meta, accllm_er
     c->start = acc_text_map_get(&t->by_name, START, strlen(START));
     c->end = acc_text_map_get(&t->by_name, END, strlen(END));
     if (!acc_gguf_str(meta, "tokenizer.chat_template", &s)) return ACCLLM_OK;
+    c->source = acc_strndup(s.s, s.n);
+    if (!c->source) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: chat template");
     if (!memmem(s.s, s.n, START, strlen(START)) || !memmem(s.s, s.n, END, strlen(END))) return ACCLLM_OK;
     c->known = true;
     void *p = NULL;
@@ -71,6 +73,11 @@ accllm_status acc_chat_load(accllm_tokenizer *t, const acc_gguf *meta, accllm_er
     }
     acc_free(p);
     return ACCLLM_OK;
+}
+
+const char *accllm_chat_template(const accllm_tokenizer *tok)
+{
+    return tok->chat.source;
 }
 
 bool accllm_chat_supported(const accllm_tokenizer *tok)

@@ -34,6 +34,7 @@ typedef struct acc_special_node {
 
 typedef struct acc_chat {
     bool known;
+    char *source;       /* the template as the file has it; NULL: none */
     char *system;       /* the template's default system message; NULL: none */
     int32_t start, end; /* <|im_start|>, <|im_end|>; -1: not in the vocabulary */
 } acc_chat;

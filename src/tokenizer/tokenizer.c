@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -134,6 +135,7 @@ void accllm_tokenizer_free(accllm_tokenizer **tok)
     acc_pair_map_free(&t->merges);
     acc_pretokenizer_free(&t->pre);
     acc_free(t->special);
+    free(t->chat.source);
     acc_free(t->chat.system);
     acc_free(t);
     *tok = NULL;

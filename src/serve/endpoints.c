@@ -1,0 +1,168 @@
+/* The short answers: health, metrics, models, the tokenizer. */
+#include <event2/buffer.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "serve/fields.h"
+#include "serve/http.h"
+#include "serve/request.h"
+
+void acc_serve_health(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
+{
+    acc_problem p;
+    (void)path;
+    (void)body;
+    if (h->deadline == 0) {
+        acc_http_json(h, req, 200, json_pack("{s:s}", "status", "ok"));
+        return;
+    }
+    (void)acc_refuse(&p, 503, "shutting_down", NULL, "the server is shutting down");
+    acc_http_refuse(h, req, &p);
+}
+
+void acc_serve_metrics(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
+{
+    acc_load load = acc_scheduler_load(h->scheduler);
+    struct evbuffer *out = evbuffer_new();
+    (void)path;
+    (void)body;
+    if (!out || acc_metrics_print(&h->metrics, &load, h->sessions, out) != 0) {
+        acc_http_json(h, req, 500, NULL);
+    } else {
+        (void)evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type",
+                                "text/plain; version=0.0.4; charset=utf-8");
+        acc_metrics_reply(&h->metrics, 200);
+        evhttp_send_reply(req, 200, NULL, out);
+    }
+    if (out) evbuffer_free(out);
+}
+
+static json_t *model(const acc_service *s)
+{
+    return json_pack("{s:s,s:s,s:I,s:s,s:I,s:{s:I,s:I,s:f}}", "id", s->model_name, "object", "model", "created",
+                     (json_int_t)s->created, "owned_by", "accllm", "max_model_len",
+                     (json_int_t)(s->n_ctx ? s->n_ctx : s->info->n_ctx_train), "meta", "n_params",
+                     (json_int_t)s->info->n_params, "n_vocab", (json_int_t)s->info->n_vocab, "bits_per_weight",
+                     s->info->bits_per_weight);
+}
+
+void acc_serve_models(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
+{
+    (void)path;
+    (void)body;
+    acc_http_json(h, req, 200, json_pack("{s:s,s:[o]}", "object", "list", "data", model(h->service)));
+}
+
+void acc_serve_model(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
+{
+    acc_problem p;
+    char *name = evhttp_uridecode(path + strlen("/models/"), 0, NULL);
+    (void)body;
+    if (name && strcmp(name, h->service->model_name) == 0) {
+        acc_http_json(h, req, 200, model(h->service));
+    } else {
+        (void)acc_refuse(&p, 404, "model_not_found", "model", "there is no model %s here", name ? name : "");
+        acc_http_refuse(h, req, &p);
+    }
+    free(name);
+}
+
+/* Two dialects: {prompt, add_special_tokens: true} and {content, add_special: false}; also {messages}. */
+static bool tokenize(const acc_service *s, const json_t *body, int32_t **ids, size_t *n, acc_problem *p)
+{
+    accllm_error err = {0};
+    const char *text = NULL;
+    size_t len;
+    bool special = true, generate = true;
+    if (!json_is_object(body)) return acc_refuse(p, 400, "invalid_type", NULL, "the body must be a JSON object");
+    if (acc_field(body, "messages"))
+        return acc_field_bool(body, "add_generation_prompt", &generate, p) &&
+               acc_chat_ids(s, body, generate, ids, n, p);
+    if (!acc_field_text(body, "content", &text, &len, p)) return false;
+    if (text) special = false;
+    if (!acc_field_text(body, "prompt", &text, &len, p)) return false;
+    if (!acc_field_bool(body, "add_special", &special, p)) return false;
+    if (!acc_field_bool(body, "add_special_tokens", &special, p)) return false;
+    if (!text) return acc_refuse(p, 400, "missing_required_parameter", "prompt", "prompt is missing");
+    unsigned flags = ACCLLM_TOKENIZE_SPECIAL;
+    if (special && accllm_tokenizer_adds_bos(s->tok)) flags |= ACCLLM_TOKENIZE_BOS;
+    if (accllm_tokenize(s->tok, text, len, flags, ids, n, &err) == ACCLLM_OK) return true;
+    return acc_refuse(p, err.code == ACCLLM_E_NOMEM ? 500 : 400, NULL, "prompt", "%s", err.text);
+}
+
+void acc_serve_tokenize(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
+{
+    acc_problem p;
+    int32_t *ids = NULL;
+    size_t n = 0;
+    (void)path;
+    if (tokenize(h->service, body, &ids, &n, &p)) {
+        const acc_service *s = h->service;
+        json_t *list = json_array();
+        for (size_t i = 0; i < n; i++) (void)json_array_append_new(list, json_integer(ids[i]));
+        acc_http_json(h, req, 200,
+                      json_pack("{s:o,s:I,s:I}", "tokens", list, "count", (json_int_t)n, "max_model_len",
+                                (json_int_t)(s->n_ctx ? s->n_ctx : s->info->n_ctx_train)));
+    } else {
+        acc_http_refuse(h, req, &p);
+    }
+    free(ids);
+}
+
+/* The text of ids; NULL: out of memory. */
+static char *text_of(const accllm_tokenizer *tok, const int32_t *ids, size_t n, size_t *len)
+{
+    size_t cap = 16, one;
+    for (size_t i = 0; i < n; i++) {
+        (void)accllm_token_bytes(tok, ids[i], &one);
+        cap += 3 * one + 16;
+    }
+    char *text = malloc(cap);
+    if (!text) return NULL;
+    accllm_text_stream stream;
+    accllm_text_stream_init(&stream, true);
+    *len = 0;
+    for (size_t i = 0; i < n; i++) *len += accllm_text_stream_push(&stream, tok, ids[i], text + *len, cap - *len);
+    *len += accllm_text_stream_flush(&stream, text + *len, cap - *len);
+    return text;
+}
+
+void acc_serve_detokenize(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
+{
+    acc_problem p;
+    int32_t *ids = NULL;
+    size_t n, len = 0;
+    const json_t *list = json_is_object(body) ? acc_field(body, "tokens") : NULL;
+    (void)path;
+    bool ok = json_is_array(list) ||
+              acc_refuse(&p, 400, "missing_required_parameter", "tokens", "tokens must be a list of token ids");
+    ok = ok && acc_read_ids(h->service, list, "tokens", &ids, &n, &p);
+    char *text = ok ? text_of(h->service->tok, ids, n, &len) : NULL;
+    if (ok && !text) ok = acc_refuse_memory(&p);
+    if (ok) {
+        json_t *s = json_stringn(text, len);
+        acc_http_json(h, req, 200, json_pack("{s:o,s:O}", "prompt", s, "content", s));
+    } else {
+        acc_http_refuse(h, req, &p);
+    }
+    free(text);
+    free(ids);
+}
+
+static json_t *token_name(const accllm_tokenizer *tok, int32_t id)
+{
+    return id >= 0 ? json_string(accllm_token_text(tok, id)) : json_null();
+}
+
+void acc_serve_tokenizer_info(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
+{
+    const accllm_tokenizer *tok = h->service->tok;
+    const char *template = accllm_chat_template(tok);
+    (void)path;
+    (void)body;
+    acc_http_json(h, req, 200,
+                  json_pack("{s:o,s:o,s:n,s:s?,s:b,s:i}", "bos_token", token_name(tok, accllm_tokenizer_bos(tok)),
+                            "eos_token", token_name(tok, accllm_tokenizer_eos(tok)), "pad_token", "chat_template",
+                            template, "add_bos_token", accllm_tokenizer_adds_bos(tok), "vocab_size",
+                            (int)accllm_tokenizer_size(tok)));
+}

@@ -1,0 +1,77 @@
+#include "serve/guard.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/memory.h"
+
+static accllm_status copy(char ***out, const char *const *texts, size_t n, accllm_error *err)
+{
+    *out = calloc(n + 1, sizeof **out);
+    bool ok = *out != NULL;
+    for (size_t i = 0; ok && i < n; i++) ok = ((*out)[i] = acc_strndup(texts[i], strlen(texts[i]))) != NULL;
+    return ok ? ACCLLM_OK : acc_fail(err, ACCLLM_E_NOMEM, "out of memory: keys and origins");
+}
+
+accllm_status acc_guard_init(acc_guard *g, const char *const *keys, size_t n_keys, const char *const *origins,
+                             size_t n_origins, accllm_error *err)
+{
+    *g = (acc_guard){.n_keys = n_keys, .n_origins = n_origins};
+    for (size_t i = 0; i < n_keys; i++)
+        if (!*keys[i]) return acc_fail(err, ACCLLM_E_ARG, "an API key is empty");
+    ACC_TRY(copy(&g->key, keys, n_keys, err));
+    return copy(&g->origin, origins, n_origins, err);
+}
+
+static void free_texts(char **texts)
+{
+    for (size_t i = 0; texts && texts[i]; i++) free(texts[i]);
+    free(texts);
+}
+
+void acc_guard_free(acc_guard *g)
+{
+    free_texts(g->key);
+    free_texts(g->origin);
+    *g = (acc_guard){0};
+}
+
+/* Looks at every byte of what was given, whatever is found on the way. */
+static bool same(const char *given, const char *key)
+{
+    size_t n = strlen(given), m = strlen(key);
+    unsigned char differ = n != m;
+    for (size_t i = 0; i < n; i++) differ |= (unsigned char)(given[i] ^ key[i % m]);
+    return differ == 0;
+}
+
+bool acc_guard_key(const acc_guard *g, const char *authorization)
+{
+    static const char scheme[] = "Bearer ";
+    bool good = false;
+    if (g->n_keys == 0) return true;
+    if (!authorization || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0) return false;
+    for (size_t i = 0; i < g->n_keys; i++) good |= same(authorization + sizeof scheme - 1, g->key[i]);
+    return good;
+}
+
+static bool of_this_machine(const char *origin)
+{
+    static const char *const hosts[] = {"localhost", "127.0.0.1", "[::1]"};
+    const char *host = strstr(origin, "://");
+    if (!host) return false;
+    host += 3;
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        size_t n = strlen(hosts[i]);
+        if (strncasecmp(host, hosts[i], n) == 0 && (host[n] == '\0' || host[n] == ':')) return true;
+    }
+    return false;
+}
+
+bool acc_guard_origin(const acc_guard *g, const char *origin)
+{
+    for (size_t i = 0; i < g->n_origins; i++)
+        if (strcmp(g->origin[i], "*") == 0 || strcasecmp(g->origin[i], origin) == 0) return true;
+    return of_this_machine(origin);
+}

@@ -1,0 +1,37 @@
+/* Requests for text: /v1/chat/completions and /v1/completions, from JSON to token ids and settings. */
+#ifndef ACC_SERVE_REQUEST_H
+#define ACC_SERVE_REQUEST_H
+
+#include "serve/problem.h"
+#include "serve/sequence.h"
+#include "serve/service.h"
+
+typedef struct acc_prompt {
+    int32_t *ids; /* malloc'ed */
+    size_t n;
+    bool empty; /* no text: the answer is the beginning of one */
+} acc_prompt;
+
+typedef struct acc_request {
+    bool chat; /* else a completion */
+    bool stream, include_usage, echo;
+    uint32_t n;         /* answers to each prompt */
+    bool scored;        /* the reply shows log-probabilities */
+    acc_prompt *prompt; /* malloc'ed */
+    size_t n_prompts;
+    acc_settings settings;
+} acc_request;
+
+/* Reads the body. On failure *r is empty and the problem filled. */
+bool acc_request_read(acc_request *r, const acc_service *s, bool chat, const json_t *body, acc_problem *p);
+void acc_request_free(acc_request *r);
+
+/* prompts.c: the ids of "prompt" and "messages", checked against the context. */
+bool acc_read_prompts(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p);
+bool acc_read_messages(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p);
+/* A list of ids of the vocabulary; *ids is malloc'ed. */
+bool acc_read_ids(const acc_service *s, const json_t *list, const char *key, int32_t **ids, size_t *n, acc_problem *p);
+/* The ids of "messages" through the chat template, with a BOS where the vocabulary asks for one. */
+bool acc_chat_ids(const acc_service *s, const json_t *body, bool generate, int32_t **ids, size_t *n, acc_problem *p);
+
+#endif

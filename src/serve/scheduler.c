@@ -1,0 +1,300 @@
+#include "serve/scheduler.h"
+
+#include <pthread.h>
+
+#include "core/memory.h"
+#include "serve/advance.h"
+#include "serve/slot.h"
+
+struct acc_scheduler {
+    acc_scheduler_params p;
+    acc_slot *slot;    /* [p.slots] */
+    acc_slot **chosen; /* [p.slots], of one step; this and `step` are the engine thread's */
+    acc_step *step;    /* [p.slots] */
+    uint64_t session_bytes, room;
+    pthread_t thread;
+    bool has_thread, has_lock, has_cond;
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    /* under the lock */
+    acc_ticket *first, *last; /* the queue */
+    uint32_t n_queued;
+    uint32_t turn; /* the slot whose prompt is looked at first */
+    bool closed, quit;
+};
+
+/* The queue; all under the lock. */
+
+static void enqueue(acc_scheduler *s, acc_ticket *t)
+{
+    t->before = s->last;
+    t->after = NULL;
+    if (s->last)
+        s->last->after = t;
+    else
+        s->first = t;
+    s->last = t;
+    s->n_queued++;
+    t->queued = true;
+}
+
+static void dequeue(acc_scheduler *s, acc_ticket *t)
+{
+    if (t->before)
+        t->before->after = t->after;
+    else
+        s->first = t->after;
+    if (t->after)
+        t->after->before = t->before;
+    else
+        s->last = t->before;
+    s->n_queued--;
+    t->queued = false;
+}
+
+static acc_slot *free_slot(acc_scheduler *s)
+{
+    for (uint32_t i = 0; i < s->p.slots; i++)
+        if (!s->slot[i].seq) return &s->slot[i];
+    return NULL;
+}
+
+static void admit(acc_scheduler *s)
+{
+    acc_slot *slot;
+    while (s->first && (slot = free_slot(s))) {
+        acc_ticket *t = s->first;
+        dequeue(s, t);
+        acc_slot_take_up(slot, &t->seq[t->next++]);
+        if (t->next < t->n) enqueue(s, t);
+    }
+}
+
+/* The engine's thread. */
+
+static bool runnable(const acc_slot *slot)
+{
+    return slot->seq && slot->seq->finish == ACC_UNFINISHED && acc_slot_has_room(slot);
+}
+
+/* Those whose turn it is, into s->chosen. */
+static size_t choose(acc_scheduler *s)
+{
+    size_t n = 0;
+    bool prompt = false;
+    uint32_t from = s->turn;
+    for (uint32_t i = 0; i < s->p.slots; i++) {
+        uint32_t at = (from + i) % s->p.slots;
+        acc_slot *slot = &s->slot[at];
+        if (!runnable(slot) || (prompt && acc_slot_in_prompt(slot))) continue;
+        if (acc_slot_in_prompt(slot)) {
+            prompt = true;
+            s->turn = (at + 1) % s->p.slots;
+        }
+        slot->busy = true;
+        s->chosen[n++] = slot;
+    }
+    return n;
+}
+
+static void compute(acc_scheduler *s, size_t n)
+{
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (s->chosen[i]->starting) acc_slot_begin(s->chosen[i]);
+        if (!s->chosen[i]->finish) acc_slot_plan(s->chosen[i], &s->step[m++]);
+    }
+    acc_advance(s->step, m);
+    for (size_t i = 0; i < m; i++) acc_slot_digest(s->step[i].slot, &s->step[i]);
+}
+
+static void finish(acc_sequence *q, acc_finish how)
+{
+    q->finish = how;
+    if (q->slot) acc_slot_end(q->slot);
+}
+
+static void publish(acc_scheduler *s, acc_slot *slot)
+{
+    acc_sequence *q = slot->seq;
+    slot->busy = false;
+    acc_box_move(&slot->out, &slot->fresh);
+    if (q->cancelled) {
+        finish(q, ACC_FINISH_CANCELLED);
+        return;
+    }
+    uint64_t position = accllm_session_position(slot->session);
+    q->n_evicted = position > s->room ? position - s->room : 0;
+    q->n_generated = slot->n_drawn;
+    q->stop_text = slot->stop_text;
+    if (slot->finish == ACC_FINISH_FAILED) q->error = slot->error;
+    q->finish = slot->finish; /* the slot is left when all was taken */
+}
+
+static void *engine_main(void *arg)
+{
+    acc_scheduler *s = arg;
+    (void)pthread_mutex_lock(&s->lock);
+    while (!s->quit) {
+        admit(s);
+        size_t n = choose(s);
+        if (n == 0) {
+            (void)pthread_cond_wait(&s->work, &s->lock);
+            continue;
+        }
+        (void)pthread_mutex_unlock(&s->lock);
+        compute(s, n);
+        (void)pthread_mutex_lock(&s->lock);
+        for (size_t i = 0; i < n; i++) publish(s, s->chosen[i]);
+        s->p.notify(s->p.user);
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* For every thread. */
+
+accllm_status acc_scheduler_submit(acc_scheduler *s, acc_ticket *t)
+{
+    accllm_status status = ACCLLM_OK;
+    (void)pthread_mutex_lock(&s->lock);
+    if (s->closed)
+        status = ACCLLM_E_CANCELLED;
+    else if (s->n_queued >= s->p.queue)
+        status = ACCLLM_E_LIMIT;
+    else
+        enqueue(s, t);
+    (void)pthread_cond_signal(&s->work);
+    (void)pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+void acc_scheduler_cancel(acc_scheduler *s, acc_ticket *t)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    if (t->queued) dequeue(s, t);
+    t->next = t->n;
+    for (size_t i = 0; i < t->n; i++) {
+        acc_sequence *q = &t->seq[i];
+        q->cancelled = true;
+        if (!q->slot || !q->slot->busy) finish(q, q->finish ? q->finish : ACC_FINISH_CANCELLED);
+    }
+    (void)pthread_cond_signal(&s->work);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+acc_finish acc_scheduler_take(acc_scheduler *s, acc_sequence *q, acc_box *box)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    acc_finish how = q->finish;
+    if (q->slot) {
+        acc_box_move(box, &q->slot->out);
+        if (how && !q->slot->busy) finish(q, how);
+        (void)pthread_cond_signal(&s->work); /* there is room again */
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return how;
+}
+
+bool acc_scheduler_finished(acc_scheduler *s, const acc_ticket *t)
+{
+    bool all = true;
+    (void)pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < t->n; i++) all &= t->seq[i].finish != ACC_UNFINISHED;
+    (void)pthread_mutex_unlock(&s->lock);
+    return all;
+}
+
+acc_load acc_scheduler_load(acc_scheduler *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    acc_load load = {.waiting = s->n_queued};
+    for (uint32_t i = 0; i < s->p.slots; i++) load.running += s->slot[i].seq != NULL;
+    (void)pthread_mutex_unlock(&s->lock);
+    return load;
+}
+
+void acc_scheduler_close(acc_scheduler *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    s->closed = true;
+    while (s->first) {
+        acc_ticket *t = s->first;
+        dequeue(s, t);
+        for (; t->next < t->n; t->next++) {
+            (void)acc_fail(&t->seq[t->next].error, ACCLLM_E_CANCELLED, "the server is shutting down");
+            t->seq[t->next].finish = ACC_FINISH_FAILED;
+        }
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    s->p.notify(s->p.user);
+}
+
+uint64_t acc_scheduler_session_bytes(const acc_scheduler *s)
+{
+    return s->session_bytes;
+}
+
+uint64_t acc_scheduler_room(const acc_scheduler *s)
+{
+    return s->room;
+}
+
+static accllm_status start(acc_scheduler *s, accllm_error *err)
+{
+    void *slot = NULL, *step = NULL, *chosen = NULL;
+    ACC_TRY(acc_alloc(&slot, s->p.slots, sizeof *s->slot, "sessions", err));
+    s->slot = slot;
+    ACC_TRY(acc_alloc(&step, s->p.slots, sizeof *s->step, "sessions", err));
+    s->step = step;
+    ACC_TRY(acc_alloc(&chosen, s->p.slots, sizeof(void *), "sessions", err));
+    s->chosen = chosen;
+    for (uint32_t i = 0; i < s->p.slots; i++) {
+        ACC_TRY(acc_slot_init(&s->slot[i], s->p.model, s->p.session, s->p.longest, err));
+        s->session_bytes = accllm_session_bytes(s->slot[i].session) + acc_slot_bytes(s->p.longest);
+        s->room = (uint64_t)accllm_session_sinks(s->slot[i].session) + accllm_session_window(s->slot[i].session);
+    }
+    if (pthread_mutex_init(&s->lock, NULL) != 0) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: scheduler");
+    s->has_lock = true;
+    if (pthread_cond_init(&s->work, NULL) != 0) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: scheduler");
+    s->has_cond = true;
+    s->has_thread = pthread_create(&s->thread, NULL, engine_main, s) == 0;
+    return s->has_thread ? ACCLLM_OK : acc_fail(err, ACCLLM_E_NOMEM, "the engine's thread could not be started");
+}
+
+accllm_status acc_scheduler_create(acc_scheduler **out, const acc_scheduler_params *p, accllm_error *err)
+{
+    *out = NULL;
+    acc_scheduler *s = acc_calloc(1, sizeof *s);
+    if (!s) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: scheduler");
+    s->p = *p;
+    accllm_status status = start(s, err);
+    if (status == ACCLLM_OK)
+        *out = s;
+    else
+        acc_scheduler_free(&s);
+    return status;
+}
+
+static void end_thread(acc_scheduler *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    s->quit = true;
+    (void)pthread_cond_signal(&s->work);
+    (void)pthread_mutex_unlock(&s->lock);
+    (void)pthread_join(s->thread, NULL);
+}
+
+void acc_scheduler_free(acc_scheduler **s)
+{
+    if (!s || !*s) return;
+    if ((*s)->has_thread) end_thread(*s);
+    for (uint32_t i = 0; (*s)->slot && i < (*s)->p.slots; i++) acc_slot_free(&(*s)->slot[i]);
+    if ((*s)->has_cond) (void)pthread_cond_destroy(&(*s)->work);
+    if ((*s)->has_lock) (void)pthread_mutex_destroy(&(*s)->lock);
+    acc_free((*s)->slot);
+    acc_free((*s)->step);
+    acc_free((*s)->chosen);
+    acc_free(*s);
+    *s = NULL;
+}

@@ -1,0 +1,64 @@
+/*
+ * The scheduler: a bounded queue of requests before a fixed number of slots, and the engine's thread, which advances
+ * all sequences that have a slot together. Sequences join and leave between steps. A step gives every sequence past
+ * its prompt one token and one of those still in it a piece of its prompt, in turn, so that a long prompt holds nobody
+ * up for longer than a piece.
+ *
+ * All functions but acc_scheduler_create() and acc_scheduler_free() may be called from any thread.
+ */
+#ifndef ACC_SERVE_SCHEDULER_H
+#define ACC_SERVE_SCHEDULER_H
+
+#include "accllm/engine.h"
+#include "core/status.h"
+#include "serve/sequence.h"
+
+typedef struct acc_scheduler acc_scheduler;
+
+/* A request's sequences. They get slots in order; between two of one request every other that waits has its turn. */
+typedef struct acc_ticket {
+    acc_sequence *seq;
+    size_t n;
+    /* the scheduler's */
+    size_t next; /* the first that has not had a slot */
+    struct acc_ticket *before, *after;
+    bool queued;
+} acc_ticket;
+
+typedef struct acc_scheduler_params {
+    accllm_runtime *rt;
+    accllm_model *model;
+    const accllm_session_params *session;
+    uint32_t slots, queue;
+    size_t longest;             /* token of the vocabulary, in bytes */
+    void (*notify)(void *user); /* from the engine's thread: there is something to take */
+    void *user;
+} acc_scheduler_params;
+
+typedef struct acc_load {
+    uint32_t running, waiting; /* sequences with a slot, requests in the queue */
+} acc_load;
+
+/* Makes the slots and starts the engine's thread. */
+accllm_status acc_scheduler_create(acc_scheduler **out, const acc_scheduler_params *p,
+                                   accllm_error *err) ACC_MUST_CHECK;
+/* Ends the thread; no sequence may be used by it afterwards. */
+void acc_scheduler_free(acc_scheduler **s);
+uint64_t acc_scheduler_session_bytes(const acc_scheduler *s); /* of a session and its slot */
+uint64_t acc_scheduler_room(const acc_scheduler *s);          /* tokens that a session keeps: sinks and window */
+
+/* E_LIMIT: the queue is full; E_CANCELLED: the scheduler was closed. The ticket and its sequences must live until every
+ * sequence is finished. */
+accllm_status acc_scheduler_submit(acc_scheduler *s, acc_ticket *t);
+/* Nobody waits for the ticket's answers any more; its sequences finish, at the latest after the present step. */
+void acc_scheduler_cancel(acc_scheduler *s, acc_ticket *t);
+/* Moves what the sequence has given into box (empty, with the text bytes of acc_box_text_bytes()) and returns how it
+ * finished. A finished sequence has given everything with this call and leaves its slot. */
+acc_finish acc_scheduler_take(acc_scheduler *s, acc_sequence *q, acc_box *box);
+/* True if all sequences of the ticket have finished. */
+bool acc_scheduler_finished(acc_scheduler *s, const acc_ticket *t);
+acc_load acc_scheduler_load(acc_scheduler *s);
+/* Takes no more requests; those that wait fail. */
+void acc_scheduler_close(acc_scheduler *s);
+
+#endif
