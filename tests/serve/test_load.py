@@ -1,0 +1,255 @@
+"""accllm serve with many clients: answers that do not depend on company, clients that leave, a full queue, slow readers,
+malformed requests, the end by SIGTERM."""
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+import unittest
+
+import server
+from server import KEYS, PROMPT, Models, Server, common
+
+MODELS = Models()
+LONG = {"prompt": PROMPT, "max_tokens": 1000000, "temperature": 1, "ignore_eos": True}
+PROMPTS = [PROMPT, "Once upon a time", "The old woman said", "In the forest", "A dog and a cat", "\"I am", "The sea was",
+           "When the sun rose, the prince and his brothers rode out of the castle, and they rode for three days until"]
+
+
+def parallel(work, items):
+    """Runs work on all items at once; the results in order."""
+    results, errors = [None] * len(items), []
+
+    def run(i):
+        try:
+            results[i] = work(items[i])
+        except Exception as e:  # noqa: BLE001 - reported below
+            errors.append(e)
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(items))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+class Company(unittest.TestCase):
+    def test_answers_are_the_same_alone_and_among_eight(self):
+        with Server(MODELS.tiny, "--parallel", "4", "--chunk", "16") as s:
+            def ask(prompt, **more):
+                return s.json("/v1/completions", {"prompt": prompt, "max_tokens": 48, "temperature": 0, "logprobs": 2,
+                                                  "echo": True, **more})["choices"]
+
+            def stream(prompt):
+                events = s.events("/v1/completions", {"prompt": prompt, "max_tokens": 48, "temperature": 0})
+                return "".join(e["choices"][0]["text"] for e in events)
+            alone = [ask(p) for p in PROMPTS]
+            streamed = [stream(p) for p in PROMPTS]
+            for _ in range(2):
+                self.assertEqual(parallel(ask, PROMPTS), alone)
+                self.assertEqual(parallel(stream, PROMPTS), streamed)
+            for a, b in zip(alone, streamed):
+                self.assertTrue(a[0]["text"].endswith(b))
+
+    def test_a_long_prompt_does_not_stall_others(self):
+        """Others go on between the pieces of a prompt, and requests of one prompt have turns with those of many."""
+        with Server(MODELS.tiny, "--parallel", "2", "--chunk", "32") as s:
+            long = s.open("/v1/completions", {"prompt": [1] + [300] * 200000, "max_tokens": 1})
+            s.wait_for("sessions_running", 1)
+            s.json("/v1/completions", {"prompt": PROMPT, "max_tokens": 20})
+            self.assertEqual(s.metric("sessions_running"), 1)  # the long prompt is not through
+            many = threading.Thread(target=s.json, args=("/v1/completions", {"prompt": [PROMPT] * 100, "max_tokens": 16}))
+            many.start()
+            s.wait_for("sessions_running", 2)
+            s.json("/v1/completions", {"prompt": PROMPT, "max_tokens": 1})
+            self.assertTrue(many.is_alive())  # it did not wait for all of the hundred
+            long.close()
+            many.join()
+            s.wait_for("sessions_running", 0)
+
+    def test_queue_is_bounded(self):
+        with Server(MODELS.tiny, "--parallel", "1", "--queue", "2", "--ping", "1") as s:
+            first = s.open("/v1/completions", LONG)
+            s.wait_for("sessions_running", 1)
+            second = s.open("/v1/completions", {**LONG, "stream": True})
+            third = s.open("/v1/completions", LONG)
+            s.wait_for("requests_waiting", 2)
+            status, head, data = s.request("POST", "/v1/completions", LONG)
+            self.assertEqual((status, json.loads(data)["error"]["code"]), (429, "queue_full"))
+            self.assertGreaterEqual(int(head["Retry-After"]), 1)
+            self.assertEqual(s.json("/health"), {"status": "ok"})
+            got = b""
+            while b": ping\n\n" not in got:  # a stream that waits is kept alive
+                more = second.recv(4096)
+                self.assertTrue(more)
+                got += more
+            self.assertNotIn(b"data:", got)
+            third.close()
+            s.wait_for("requests_waiting", 1)
+            first.close()
+            s.wait_for("requests_waiting", 0)
+            while b"data:" not in got:
+                got += second.recv(4096)
+            second.close()
+            s.wait_for("sessions_running", 0)
+            self.assertEqual(s.metric("cancelled_total"), 3)
+
+
+class Leaving(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.s = Server(MODELS.tiny, "--parallel", "2", "--chunk", "32")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.s.stop()
+
+    def test_clients_go_away(self):
+        many = {"prompt": [[1] + [300] * 100000] * 3, "max_tokens": 5}
+        for body in (LONG, {**LONG, "stream": True}, {**LONG, "n": 5}, many, {**many, "echo": True, "logprobs": 2}):
+            for reset in (False, True):
+                c = self.s.open("/v1/completions", body)
+                self.s.wait_for("sessions_running", 2 if "n" in body or body["prompt"] != PROMPT else 1)
+                if reset:  # RST instead of FIN
+                    c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                c.close()
+                self.s.wait_for("sessions_running", 0, seconds=5)
+                self.assertEqual(self.s.metric("requests_waiting"), 0)
+
+    def test_a_client_leaves_with_a_second_request_on_the_way(self):
+        c = self.s.open("/v1/completions", LONG)
+        c.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.s.wait_for("sessions_running", 1)
+        c.close()
+        self.s.wait_for("sessions_running", 0, seconds=10)
+
+    def test_a_slow_reader_costs_little_memory(self):
+        c = socket.create_connection((self.s.host, self.s.port))
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        data = json.dumps({**LONG, "stream": True, "logprobs": 20}).encode()
+        c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+        self.s.wait_for("sessions_running", 1)
+        before = self.s.metric("resident_bytes")
+        for _ in range(4):  # meanwhile others are served
+            self.s.json("/v1/completions", {"prompt": PROMPT, "max_tokens": 50})
+            time.sleep(0.5)
+        self.assertLess(self.s.metric("resident_bytes") - before, 8e6)
+        c.close()
+        self.s.wait_for("sessions_running", 0)
+
+
+class End(unittest.TestCase):
+    def test_running_answers_may_end(self):
+        with Server(MODELS.tiny, "--parallel", "1") as s:
+            running = s.open("/v1/completions", {"prompt": PROMPT, "max_tokens": 400, "temperature": 0, "ignore_eos": True})
+            s.wait_for("sessions_running", 1)
+            waiting = s.open("/v1/completions", LONG)
+            s.wait_for("requests_waiting", 1)
+            s.process.send_signal(signal.SIGTERM)
+            self.assertIn(b"503", waiting.recv(65536).split(b"\r\n")[0])
+            got = b""
+            while more := running.recv(65536):
+                got += more
+            self.assertEqual(json.loads(got.split(b"\r\n\r\n", 1)[1])["usage"]["completion_tokens"], 400)
+            self.assertEqual(s.process.wait(timeout=20), 0)
+
+    def test_a_second_signal_cuts_off(self):
+        with Server(MODELS.tiny, "--drain", "1000") as s:
+            stream = s.open("/v1/completions", {**LONG, "stream": True})
+            whole = s.open("/v1/completions", LONG)
+            s.wait_for("sessions_running", 2)
+            s.process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            self.assertIsNone(s.process.poll())
+            s.process.send_signal(signal.SIGINT)
+            got = b""
+            while more := stream.recv(65536):
+                got += more
+            self.assertIn(b'data: {"error":', got)
+            self.assertNotIn(b"[DONE]", got)
+            self.assertIn(b"503", whole.recv(65536).split(b"\r\n")[0])
+            self.assertEqual(s.process.wait(timeout=20), 0)
+
+    def test_drain_has_an_end(self):
+        with Server(MODELS.tiny, "--drain", "1") as s:
+            c = s.open("/v1/completions", LONG)
+            s.wait_for("sessions_running", 1)
+            s.process.send_signal(signal.SIGTERM)
+            self.assertEqual(s.process.wait(timeout=20), 0)
+            c.close()
+
+
+class Fuzz(unittest.TestCase):
+    """Malformed requests beside a client that must not notice."""
+    N = 400
+
+    def mutant(self, r):
+        body = {"prompt": PROMPT, "max_tokens": 2, "temperature": 0, "stop": ["x"], "logprobs": 1, "stream": False}
+        kind = r.randrange(8)
+        if kind == 0:
+            return r.randbytes(r.randrange(1, 400))
+        if kind == 1:  # JSON of another shape
+            value = r.choice([None, -1, 1e308, "x" * 1000, [], {}, [[]], [[[1]]], True, [None], {"a": {"b": []}}])
+            body[r.choice(list(body))] = value
+            data = json.dumps(body).encode()
+        else:  # bytes exchanged or cut
+            data = bytearray(json.dumps(body).encode())
+            for _ in range(r.randrange(1, 6)):
+                data[r.randrange(len(data))] = r.randrange(256)
+            data = bytes(data[:r.randrange(1, len(data) + 1)] if kind == 2 else data)
+        length = r.choice([len(data)] * 6 + [len(data) * 2, 0, -1, 10 ** 12, 10 ** 30])
+        path = r.choice(["/v1/completions"] * 4 + ["/v1/chat/completions", "/tokenize", "/detokenize", "//", "/%00", "/v1/../x"])
+        head = f"POST {path} HTTP/1.{r.choice('0111')}\r\nHost: x\r\nContent-Length: {length}\r\n"
+        head += r.choice(["", "", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue\r\n", "X: " + "y" * 5000 + "\r\n",
+                          "Connection: close\r\n", ": :\r\n", "Origin: http://evil.example\r\n"])
+        data = head.encode() + b"\r\n" + data
+        if r.randrange(4) == 0:
+            data = bytearray(data)
+            data[r.randrange(len(head))] = r.randrange(256)
+        return bytes(data[:r.randrange(1, len(data) + 1)] if r.randrange(5) == 0 else data)
+
+    def throw(self, s, data):
+        """Sends it, reads what comes at once; a status line must be one of HTTP's for such a request."""
+        with socket.create_connection((s.host, s.port), timeout=10) as c:
+            try:
+                c.sendall(data)
+                c.shutdown(socket.SHUT_WR)
+                got = c.recv(65536)
+            except ConnectionError:
+                return
+        if got:
+            self.assertRegex(got, rb"^HTTP/1\.[01] (100|200|204|4\d\d|501)")
+            head, _, body = got.partition(b"\r\n\r\n")
+            if b"application/json" in head and body.startswith(b'{"error"'):
+                self.assertEqual(set(json.loads(body)["error"]), KEYS)
+
+    def test_malformed_requests_harm_nobody(self):
+        r = random.Random(20260727)
+        ask = {"prompt": PROMPT, "max_tokens": 30, "temperature": 0}
+        with Server(MODELS.tiny) as s:
+            want = s.json("/v1/completions", ask)["choices"]
+            done, checked = threading.Event(), []
+
+            def honest():
+                while not done.is_set():
+                    checked.append(s.json("/v1/completions", ask)["choices"] == want)
+            t = threading.Thread(target=honest)
+            t.start()
+            try:
+                for _ in range(self.N):
+                    self.throw(s, self.mutant(r))
+            finally:
+                done.set()
+                t.join()
+            self.assertGreater(len(checked), 2)
+            self.assertTrue(all(checked))
+            s.wait_for("sessions_running", 0)
+            self.assertEqual(s.metric("requests_waiting"), 0)
+            self.assertLess(len(os.listdir(f"/proc/{s.process.pid}/fd")), 20)  # no connection is left behind
+
+
+common.main()

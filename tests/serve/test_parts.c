@@ -1,0 +1,116 @@
+/* The parts of the server that need no connection: stop texts, log-probabilities, keys, origins. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "serve/guard.h"
+#include "serve/logprob.h"
+#include "serve/problem.h"
+#include "serve/stops.h"
+
+static void stop_texts(void **state)
+{
+    char a[] = "stop", b[] = "to", c[] = "aab";
+    acc_stops s = {.text = {a, b}, .len = {4, 2}, .n = 2}, t = {.text = {c}, .len = {3}, .n = 1}, none = {0};
+    (void)state;
+    assert_true(acc_stops_find(&s, "go stop", 7) == 3);
+    assert_true(acc_stops_find(&s, "sto", 3) == 1);
+    assert_true(acc_stops_find(&s, "xyz", 3) == SIZE_MAX);
+    assert_true(acc_stops_find(&none, "stop", 4) == SIZE_MAX);
+    assert_int_equal(acc_stops_held(&s, "xs", 2), 1);
+    assert_int_equal(acc_stops_held(&s, "t", 1), 1);
+    assert_int_equal(acc_stops_held(&s, "", 0), 0);
+    assert_int_equal(acc_stops_held(&t, "aaa", 3), 2); /* not 3: only two can still begin it */
+    assert_int_equal(acc_stops_held(&t, "aaba", 4), 1);
+    assert_int_equal(acc_stops_held(&none, "stop", 4), 0);
+}
+
+static void log_probabilities(void **state)
+{
+    const float x[6] = {1, 3, NAN, 3, -INFINITY, 2};
+    const double base = log(exp(1) + 2 * exp(3) + exp(2));
+    acc_record r = {.id = 5};
+    (void)state;
+    acc_logprob(&r, x, 6, 3);
+    assert_float_equal(r.logprob, 2 - base, 1e-6);
+    assert_int_equal(r.n_top, 3);
+    assert_int_equal(r.top[0].id, 1); /* a tie: the lower id first */
+    assert_int_equal(r.top[1].id, 3);
+    assert_int_equal(r.top[2].id, 5);
+    assert_true(r.top[2].logprob == r.logprob);
+    acc_logprob(&r, x, 6, 0);
+    assert_int_equal(r.n_top, 0);
+    acc_logprob(&r, x, 6, ACC_MAX_TOP);
+    assert_int_equal(r.n_top, 5); /* all but the one that is no number */
+    r.id = 4;
+    acc_logprob(&r, x, 6, 1);
+    assert_true(isinf(r.logprob) && r.logprob < 0);
+}
+
+static void keys(void **state)
+{
+    const char *const some[] = {"abc", "defg"};
+    const char *const empty[] = {""};
+    acc_guard g;
+    accllm_error err;
+    (void)state;
+    assert_int_equal(acc_guard_init(&g, some, 2, NULL, 0, &err), ACCLLM_OK);
+    assert_true(acc_guard_key(&g, "Bearer abc"));
+    assert_true(acc_guard_key(&g, "BEARER defg"));
+    static const char *const wrong[] = {"Bearer ",     "Bearer ab", "Bearer abcabc", "Bearer abd", "abc",
+                                        "Bearer  abc", ""};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_false(acc_guard_key(&g, wrong[i]));
+    assert_false(acc_guard_key(&g, NULL));
+    acc_guard_free(&g);
+    assert_int_equal(acc_guard_init(&g, NULL, 0, NULL, 0, &err), ACCLLM_OK);
+    assert_true(acc_guard_key(&g, NULL)); /* none is asked for */
+    acc_guard_free(&g);
+    assert_int_equal(acc_guard_init(&g, empty, 1, NULL, 0, &err), ACCLLM_E_ARG);
+    acc_guard_free(&g);
+}
+
+static void origins(void **state)
+{
+    const char *const some[] = {"https://a.example"}, *const all[] = {"*"};
+    acc_guard g;
+    accllm_error err;
+    (void)state;
+    assert_int_equal(acc_guard_init(&g, NULL, 0, some, 1, &err), ACCLLM_OK);
+    assert_true(acc_guard_origin(&g, "https://A.example"));
+    assert_true(acc_guard_origin(&g, "http://localhost"));
+    assert_true(acc_guard_origin(&g, "http://127.0.0.1:3000"));
+    static const char *const wrong[] = {"https://a.example.org", "http://a.example", "http://localhost.x", "null",
+                                        "http://127.0.0.10",     "localhost"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_false(acc_guard_origin(&g, wrong[i]));
+    acc_guard_free(&g);
+    assert_int_equal(acc_guard_init(&g, NULL, 0, all, 1, &err), ACCLLM_OK);
+    assert_true(acc_guard_origin(&g, "null"));
+    acc_guard_free(&g);
+}
+
+static void problems_have_all_four_keys(void **state)
+{
+    acc_problem p;
+    (void)state;
+    assert_false(acc_refuse(&p, 400, NULL, NULL, "bad \xff\n%d", 5));
+    json_t *o = acc_problem_json(&p), *e = json_object_get(o, "error");
+    assert_int_equal(json_object_size(e), 4);
+    assert_string_equal(json_string_value(json_object_get(e, "message")), "bad ??5");
+    assert_string_equal(json_string_value(json_object_get(e, "type")), "invalid_request_error");
+    assert_true(json_is_null(json_object_get(e, "param")) && json_is_null(json_object_get(e, "code")));
+    json_decref(o);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stop_texts), cmocka_unit_test(log_probabilities),           cmocka_unit_test(keys),
+        cmocka_unit_test(origins),    cmocka_unit_test(problems_have_all_four_keys),
+    };
+    return cmocka_run_group_tests_name("serve-parts", tests, NULL, NULL);
+}
