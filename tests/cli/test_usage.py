@@ -4,7 +4,7 @@ import unittest
 import common
 from common import Case
 
-COMMANDS = ["compress", "run", "chat", "eval ppl", "eval kl", "eval tasks", "eval ladder", "bench", "inspect", "tokenize", "export"]
+COMMANDS = ["compress", "run", "chat", "eval ppl", "eval kl", "eval tasks", "eval ladder", "bench", "inspect", "tokenize", "export", "serve"]
 
 
 class Help(Case):
@@ -14,7 +14,7 @@ class Help(Case):
             self.assertEqual(err, "")
             for c in COMMANDS:
                 self.assertIn(c, out)
-            for later in ("serve", "sim"):
+            for later in ("sim",):
                 self.assertNotIn(later, out)
 
     def test_every_command_explains_itself(self):
@@ -120,7 +120,7 @@ class BadUsage(Case):
             self.fails(2, "run", "m", "-p", "a", *args, says="mmx", env=env)
 
     def test_what_belongs_to_later_versions(self):
-        for args in (["serve", "m"], ["sim"], ["help", "serve"], ["run", "m", "--grammar", "g"],
+        for args in (["sim"], ["help", "sim"], ["run", "m", "--grammar", "g"],
                      ["run", "m", "--backend", "rtl"], ["eval", "ppl", "m", "--backend", "device"]):
             self.fails(2, *args, says="not available in this version")
 
