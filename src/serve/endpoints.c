@@ -29,10 +29,7 @@ void acc_serve_metrics(acc_http *h, struct evhttp_request *req, const char *path
     if (!out || acc_metrics_print(&h->metrics, &load, h->sessions, out) != 0) {
         acc_http_json(h, req, 500, NULL);
     } else {
-        (void)evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type",
-                                "text/plain; version=0.0.4; charset=utf-8");
-        acc_metrics_reply(&h->metrics, 200);
-        evhttp_send_reply(req, 200, NULL, out);
+        acc_http_send(h, req, 200, "text/plain; version=0.0.4; charset=utf-8", out);
     }
     if (out) evbuffer_free(out);
 }

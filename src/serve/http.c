@@ -158,6 +158,14 @@ int acc_http_add_json(struct evbuffer *out, const json_t *value)
     return json_dump_callback(value, add_bytes, out, JSON_COMPACT | JSON_REAL_PRECISION(9));
 }
 
+void acc_http_send(acc_http *h, struct evhttp_request *req, int status, const char *type, struct evbuffer *body)
+{
+    bool head = evhttp_request_get_command(req) == EVHTTP_REQ_HEAD; /* evhttp would send the body all the same */
+    (void)evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", type);
+    acc_metrics_reply(&h->metrics, status);
+    evhttp_send_reply(req, status, NULL, head ? NULL : body);
+}
+
 void acc_http_json(acc_http *h, struct evhttp_request *req, int status, json_t *body)
 {
     static const char no_memory[] =
@@ -169,9 +177,7 @@ void acc_http_json(acc_http *h, struct evhttp_request *req, int status, json_t *
         if (out) (void)evbuffer_drain(out, evbuffer_get_length(out));
         if (out) (void)evbuffer_add(out, no_memory, sizeof no_memory - 1);
     }
-    (void)evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", "application/json");
-    acc_metrics_reply(&h->metrics, status);
-    evhttp_send_reply(req, status, NULL, out);
+    acc_http_send(h, req, status, "application/json", out);
     if (out) evbuffer_free(out);
     json_decref(body);
 }

@@ -44,7 +44,8 @@ accllm_status acc_http_run(acc_http *h, accllm_error *err) ACC_MUST_CHECK;
 /* After the scheduler's end. */
 void acc_http_close(acc_http *h);
 
-/* Replies. body is taken over; NULL is "out of memory". */
+void acc_http_send(acc_http *h, struct evhttp_request *req, int status, const char *type, struct evbuffer *body);
+/* Replies in JSON. body is taken over; NULL is "out of memory". */
 void acc_http_json(acc_http *h, struct evhttp_request *req, int status, json_t *body);
 void acc_http_refuse(acc_http *h, struct evhttp_request *req, const acc_problem *p);
 int acc_http_add_json(struct evbuffer *out, const json_t *value);

@@ -67,7 +67,7 @@ static bool read_sampling(acc_settings *set, const json_t *body, acc_problem *p)
     if (!acc_field_real(body, "min_p", 0, 1, &s->min_p, p)) return false;
     if (!acc_field_real(body, "repetition_penalty", 1e-3, 1e3, &s->repeat_penalty, p)) return false;
     if (!acc_field_real(body, "repeat_penalty", 1e-3, 1e3, &s->repeat_penalty, p)) return false;
-    if (!acc_field_int(body, "repeat_last_n", 0, 1 << 20, &last, p)) return false;
+    if (!acc_field_int(body, "repeat_last_n", 0, ACC_MAX_RECENT, &last, p)) return false;
     if (!acc_field_int(body, "top_k", -1, INT32_MAX, &top_k, p)) return false;
     if (!acc_field_int(body, "seed", INT64_MIN, INT64_MAX, &seed, p)) return false;
     s->top_k = top_k < 0 ? 0 : (uint32_t)top_k; /* -1: off, as some clients have it */

@@ -11,7 +11,7 @@ struct acc_scheduler {
     acc_slot *slot;    /* [p.slots] */
     acc_slot **chosen; /* [p.slots], of one step; this and `step` are the engine thread's */
     acc_step *step;    /* [p.slots] */
-    uint64_t session_bytes, room;
+    uint64_t room;     /* tokens that a session keeps */
     pthread_t thread;
     bool has_thread, has_lock, has_cond;
     pthread_mutex_t lock;
@@ -230,16 +230,6 @@ void acc_scheduler_close(acc_scheduler *s)
     s->p.notify(s->p.user);
 }
 
-uint64_t acc_scheduler_session_bytes(const acc_scheduler *s)
-{
-    return s->session_bytes;
-}
-
-uint64_t acc_scheduler_room(const acc_scheduler *s)
-{
-    return s->room;
-}
-
 static accllm_status start(acc_scheduler *s, accllm_error *err)
 {
     void *slot = NULL, *step = NULL, *chosen = NULL;
@@ -251,7 +241,6 @@ static accllm_status start(acc_scheduler *s, accllm_error *err)
     s->chosen = chosen;
     for (uint32_t i = 0; i < s->p.slots; i++) {
         ACC_TRY(acc_slot_init(&s->slot[i], s->p.model, s->p.session, s->p.longest, err));
-        s->session_bytes = accllm_session_bytes(s->slot[i].session) + acc_slot_bytes(s->p.longest);
         s->room = (uint64_t)accllm_session_sinks(s->slot[i].session) + accllm_session_window(s->slot[i].session);
     }
     if (pthread_mutex_init(&s->lock, NULL) != 0) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: scheduler");

@@ -44,8 +44,6 @@ accllm_status acc_scheduler_create(acc_scheduler **out, const acc_scheduler_para
                                    accllm_error *err) ACC_MUST_CHECK;
 /* Ends the thread; no sequence may be used by it afterwards. */
 void acc_scheduler_free(acc_scheduler **s);
-uint64_t acc_scheduler_session_bytes(const acc_scheduler *s); /* of a session and its slot */
-uint64_t acc_scheduler_room(const acc_scheduler *s);          /* tokens that a session keeps: sinks and window */
 
 /* E_LIMIT: the queue is full; E_CANCELLED: the scheduler was closed. The ticket and its sequences must live until every
  * sequence is finished. */

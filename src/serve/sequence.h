@@ -13,6 +13,7 @@ enum {
     ACC_MAX_TOP = 20,     /* alternatives shown per token */
     ACC_SCORED_ROWS = 16, /* prompt positions whose logits one step returns */
     ACC_BOX_RECORDS = 64,
+    ACC_MAX_RECENT = 4096, /* tokens that a repetition penalty may look back */
 };
 
 /* What a request asks of all its sequences; not changed once they were submitted. */

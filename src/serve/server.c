@@ -50,6 +50,18 @@ static void set_name(accllm_server *s, const char *name)
     memcpy(s->info.model_name, s->service.model_name, sizeof s->info.model_name);
 }
 
+/* A request's own values are checked when it comes. */
+static accllm_status check_sampler(const accllm_sampler_params *p, uint32_t n_vocab, accllm_error *err)
+{
+    accllm_sampler *one = NULL;
+    if (p->repeat_last > ACC_MAX_RECENT)
+        return acc_fail(err, ACCLLM_E_LIMIT, "the repetition penalty looks back %d tokens at most here",
+                        ACC_MAX_RECENT);
+    ACC_TRY(accllm_sampler_create(&one, p, n_vocab, err));
+    accllm_sampler_free(&one);
+    return ACCLLM_OK;
+}
+
 static accllm_status resolve(accllm_server *s, accllm_model *m, const accllm_session_params *sp,
                              const accllm_server_params *p, accllm_error *err)
 {
@@ -58,6 +70,7 @@ static accllm_status resolve(accllm_server *s, accllm_model *m, const accllm_ses
         return acc_fail(err, ACCLLM_E_ARG, "server parameters were not set up by accllm_server_params_init()");
     if (!accllm_model_tokenizer(m)) return acc_fail(err, ACCLLM_E_ARG, "the model has no tokenizer");
     if (p->parallel > MOST_SESSIONS) return acc_fail(err, ACCLLM_E_LIMIT, "at most %d sessions", MOST_SESSIONS);
+    ACC_TRY(check_sampler(&p->sampler, info->n_vocab, err));
     s->p = *p;
     if (s->p.queue == 0) s->p.queue = 64;
     if (s->p.ping_seconds == 0) s->p.ping_seconds = 10;
@@ -85,7 +98,7 @@ static accllm_status count_sessions(accllm_server *s, accllm_model *m, size_t lo
     accllm_session *one = NULL;
     const uint64_t limit = s->p.memory_limit;
     ACC_TRY(accllm_session_create(&one, m, &s->sp, err));
-    s->info.session_bytes = accllm_session_bytes(one) + acc_slot_bytes(longest);
+    s->info.session_bytes = accllm_session_bytes(one) + acc_slot_bytes(longest, accllm_model_get_info(m)->n_vocab);
     accllm_session_free(&one);
     uint64_t file = accllm_model_get_info(m)->file_bytes, resident = accllm_rss_bytes();
     s->info.model_bytes = resident > file ? resident : file;

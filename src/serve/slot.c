@@ -11,9 +11,10 @@ static size_t pending_bytes(size_t longest)
     return ACC_MAX_STOP_BYTES + 3 * longest + 32;
 }
 
-size_t acc_slot_bytes(size_t longest)
+size_t acc_slot_bytes(size_t longest, uint32_t n_vocab)
 {
-    return pending_bytes(longest) + 2 * (acc_box_text_bytes(longest) + ACC_BOX_RECORDS * sizeof(acc_record));
+    const size_t sampler = 12 * (size_t)n_vocab + 4 * ACC_MAX_RECENT + 32768; /* about what one allocates */
+    return sampler + pending_bytes(longest) + 2 * (acc_box_text_bytes(longest) + ACC_BOX_RECORDS * sizeof(acc_record));
 }
 
 accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_params *sp, size_t longest,

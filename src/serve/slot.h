@@ -48,8 +48,8 @@ typedef struct acc_step {
 accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_params *sp, size_t longest,
                             accllm_error *err) ACC_MUST_CHECK;
 void acc_slot_free(acc_slot *s);
-/* Bytes of a slot but for its session's, for a vocabulary whose longest token has so many bytes. */
-size_t acc_slot_bytes(size_t longest);
+/* Bytes of a slot but for its session's: its boxes and a sampler. */
+size_t acc_slot_bytes(size_t longest, uint32_t n_vocab);
 
 /* Gives the slot to a sequence; its first step begins with acc_slot_begin(), which sets finish on failure. */
 void acc_slot_take_up(acc_slot *s, acc_sequence *seq);

@@ -35,8 +35,8 @@ class Models:
 
     def compress(self, source, name):
         out = self.path(name)
-        subprocess.run([ACCLLM, "compress", source, out, "--weights", "w8", "--method", "rtn"], check=True,
-                       capture_output=True)
+        subprocess.run([ACCLLM, "compress", source, out, "--weights", "w8", "--method", "rtn", "-t", "1"],
+                       check=True, capture_output=True)
         return out
 
 

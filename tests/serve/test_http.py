@@ -1,4 +1,5 @@
 """accllm serve by plain HTTP: every endpoint, the forms of replies, refusals, keys, origins, limits."""
+import http.client
 import json
 import math
 import os
@@ -127,6 +128,15 @@ class Endpoints(Served):
         text = self.s.request("GET", "/metrics")[2].decode()
         for line in text.splitlines():
             self.assertRegex(line, r'^(# (HELP|TYPE) accllm_\w+ .+|accllm_\w+(\{\w+="[^"]+"\})? [0-9.e+-]+)$')
+
+    def test_a_connection_outlives_head(self):
+        """No body comes behind the headers that would be taken for the next reply."""
+        c = http.client.HTTPConnection(self.s.host, self.s.port, timeout=60)
+        for method in ("HEAD", "GET"):
+            c.request(method, "/health")
+            r = c.getresponse()
+            self.assertEqual((r.status, r.read()), (200, b"" if method == "HEAD" else b'{"status":"ok"}\n'))
+        c.close()
 
     def test_connection_is_kept(self):
         s = self.s.open("/v1/completions", GREEDY)
@@ -382,7 +392,7 @@ class Start(unittest.TestCase):
                               (("--parallel", "100", "--memory-limit", "60"), "sessions, not 100"),
                               (("--host", "203.0.113.1"), "203.0.113.1 port"),
                               (("--api-key-file", os.devnull), "no key in it"),
-                              (("--top-p", "2"), "must be 0 to 1")):
+                              (("--repeat-last", "5000"), "looks back 4096"), (("--top-p", "2"), "must be 0 to 1")):
             r = subprocess.run([ACCLLM, "serve", MODELS.tiny, "--port", "0", *options], capture_output=True, timeout=60)
             self.assertIn(r.returncode, (1, 2))
             self.assertIn(says, r.stderr.decode())

@@ -37,7 +37,7 @@ def perplexity(args, path, *options):
     words = ["--text", args.text, "-t", args.threads, "--numerics", "float", *options]
     if args.tokens:
         words += ["--max-tokens", args.tokens]
-    return common.accllm(args, "eval ppl", path, *words)["perplexity"]
+    return common.accllm(args, "eval ppl", path, *words)["ppl"]
 
 
 def row(name, bits, size, value, teacher):
