@@ -51,7 +51,6 @@ static void complete(acc_exchange *x)
 {
     acc_http *h = x->h;
     acc_metrics_observe(&h->metrics.request, acc_seconds() - x->begun);
-    h->metrics.generated_tokens += x->reply.completion_tokens;
     if (x->request.stream) {
         (void)acc_stream_end(x);
         evhttp_send_reply_end(let_go(x));
@@ -83,9 +82,12 @@ static void fail_sequence(acc_exchange *x, const acc_sequence *q)
     fail(x, &p);
 }
 
-static void note_first_token(acc_exchange *x)
+static void note_tokens(acc_exchange *x, const acc_box *box)
 {
-    if (x->spoken) return;
+    size_t n = 0;
+    for (size_t i = 0; i < box->n_records; i++) n += !box->record[i].prompt;
+    x->h->metrics.generated_tokens += n;
+    if (n == 0 || x->spoken) return;
     x->spoken = true;
     acc_metrics_observe(&x->h->metrics.first_token, acc_seconds() - x->begun);
 }
@@ -112,7 +114,7 @@ static void take(acc_exchange *x, size_t i)
         return;
     }
     if (!how && box->n_records == 0) return;
-    if (box->n_records > 0 && !box->record[box->n_records - 1].prompt) note_first_token(x);
+    note_tokens(x, box);
     bool ok = acc_choice_add(c, box, how, how && q->stop_text, x->request.stream ? acc_stream_piece : NULL, x);
     if (ok && how) ok = finish_choice(x, c, q);
     if (ok) return;

@@ -35,8 +35,8 @@ class Models:
 
     def compress(self, source, name):
         out = self.path(name)
-        subprocess.run([ACCLLM, "compress", source, out, "--weights", "w8", "--method", "rtn", "-t", "1"],
-                       check=True, capture_output=True)
+        subprocess.run([ACCLLM, "compress", source, out, "--weights", "w8", "--method", "rtn", "--calib-tokens", "512",
+                        "-t", "1"], check=True, capture_output=True)
         return out
 
 
@@ -110,7 +110,7 @@ class Server:
                 return float(line.split()[1])
         raise KeyError(name)
 
-    def wait_for(self, name, value, seconds=20):
+    def wait_for(self, name, value, seconds=60):
         end = time.monotonic() + seconds
         while self.metric(name) != value:
             assert time.monotonic() < end, f"{name} is {self.metric(name)}, not {value}"

@@ -83,7 +83,7 @@ class Completions(Client):
             self.assertEqual(len(chunk.choices), 1)
         self.assertEqual(self.s.metric("sessions_running"), 1)
         stream.close()
-        self.s.wait_for("sessions_running", 0, seconds=5)
+        self.s.wait_for("sessions_running", 0)
 
     def test_eight_at_once(self):
         prompts = [f"{PROMPT} {word}" for word in ("had", "was", "saw", "went", "lived", "sat", "said", "came")]
