@@ -3,15 +3,16 @@
 #include <pthread.h>
 
 #include "core/memory.h"
-#include "serve/advance.h"
 #include "serve/slot.h"
 
 struct acc_scheduler {
     acc_scheduler_params p;
-    acc_slot *slot;    /* [p.slots] */
-    acc_slot **chosen; /* [p.slots], of one step; this and `step` are the engine thread's */
-    acc_step *step;    /* [p.slots] */
-    uint64_t room;     /* tokens that a session keeps */
+    acc_slot *slot;          /* [p.slots] */
+    accllm_batch *batch;     /* this and the next three are the engine thread's */
+    acc_slot **chosen;       /* [p.slots], of one step */
+    acc_step *step;          /* [p.slots] */
+    accllm_batch_item *item; /* [p.slots] */
+    uint64_t room;           /* tokens that a session keeps */
     pthread_t thread;
     bool has_thread, has_lock, has_cond;
     pthread_mutex_t lock;
@@ -97,6 +98,24 @@ static size_t choose(acc_scheduler *s)
     return n;
 }
 
+/* One pass over the weights for all steps. */
+static void advance(acc_scheduler *s, size_t n)
+{
+    accllm_error error = {0};
+    if (n == 0) return;
+    for (size_t i = 0; i < n; i++)
+        s->item[i] = (accllm_batch_item){.session = s->step[i].slot->session,
+                                         .ids = s->step[i].ids,
+                                         .n = (uint32_t)s->step[i].n,
+                                         .n_logits = (uint32_t)s->step[i].n_logits};
+    (void)accllm_batch_step(s->batch, s->item, n, &error); /* says of each item whether it succeeded */
+    for (size_t i = 0; i < n; i++) {
+        s->step[i].logits = s->item[i].logits;
+        s->step[i].status = s->item[i].status;
+        s->step[i].error = error;
+    }
+}
+
 static void compute(acc_scheduler *s, size_t n)
 {
     size_t m = 0;
@@ -104,7 +123,7 @@ static void compute(acc_scheduler *s, size_t n)
         if (s->chosen[i]->starting) acc_slot_begin(s->chosen[i]);
         if (!s->chosen[i]->finish) acc_slot_plan(s->chosen[i], &s->step[m++]);
     }
-    acc_advance(s->step, m);
+    advance(s, m);
     for (size_t i = 0; i < m; i++) acc_slot_digest(s->step[i].slot, &s->step[i]);
 }
 
@@ -230,15 +249,30 @@ void acc_scheduler_close(acc_scheduler *s)
     s->p.notify(s->p.user);
 }
 
+accllm_status acc_scheduler_batch(accllm_batch **out, accllm_model *m, const accllm_session_params *sp, uint32_t slots,
+                                  accllm_error *err)
+{
+    accllm_batch_params p;
+    accllm_batch_params_init(&p);
+    p.max_sessions = slots;
+    p.max_tokens = slots + acc_slot_chunk(sp);
+    p.max_logits = slots + ACC_SCORED_ROWS;
+    if (p.max_logits > p.max_tokens) p.max_logits = p.max_tokens;
+    return accllm_batch_create(out, m, &p, err);
+}
+
 static accllm_status start(acc_scheduler *s, accllm_error *err)
 {
-    void *slot = NULL, *step = NULL, *chosen = NULL;
+    void *slot = NULL, *step = NULL, *chosen = NULL, *item = NULL;
+    ACC_TRY(acc_scheduler_batch(&s->batch, s->p.model, s->p.session, s->p.slots, err));
     ACC_TRY(acc_alloc(&slot, s->p.slots, sizeof *s->slot, "sessions", err));
     s->slot = slot;
     ACC_TRY(acc_alloc(&step, s->p.slots, sizeof *s->step, "sessions", err));
     s->step = step;
     ACC_TRY(acc_alloc(&chosen, s->p.slots, sizeof(void *), "sessions", err));
     s->chosen = chosen;
+    ACC_TRY(acc_alloc(&item, s->p.slots, sizeof *s->item, "sessions", err));
+    s->item = item;
     for (uint32_t i = 0; i < s->p.slots; i++) {
         ACC_TRY(acc_slot_init(&s->slot[i], s->p.model, s->p.session, s->p.longest, err));
         s->room = (uint64_t)accllm_session_sinks(s->slot[i].session) + accllm_session_window(s->slot[i].session);
@@ -284,6 +318,8 @@ void acc_scheduler_free(acc_scheduler **s)
     acc_free((*s)->slot);
     acc_free((*s)->step);
     acc_free((*s)->chosen);
+    acc_free((*s)->item);
+    accllm_batch_free(&(*s)->batch);
     acc_free(*s);
     *s = NULL;
 }

@@ -9,7 +9,7 @@
 #ifndef ACC_SERVE_SCHEDULER_H
 #define ACC_SERVE_SCHEDULER_H
 
-#include "accllm/engine.h"
+#include "accllm/batch.h"
 #include "core/status.h"
 #include "serve/sequence.h"
 
@@ -39,6 +39,9 @@ typedef struct acc_load {
     uint32_t running, waiting; /* sequences with a slot, requests in the queue */
 } acc_load;
 
+/* The batch in which so many slots of such sessions advance: each a token, and one a piece of its prompt beside. */
+accllm_status acc_scheduler_batch(accllm_batch **out, accllm_model *m, const accllm_session_params *sp, uint32_t slots,
+                                  accllm_error *err) ACC_MUST_CHECK;
 /* Makes the slots and starts the engine's thread. */
 accllm_status acc_scheduler_create(acc_scheduler **out, const acc_scheduler_params *p,
                                    accllm_error *err) ACC_MUST_CHECK;

@@ -79,7 +79,7 @@ static accllm_status resolve(accllm_server *s, accllm_model *m, const accllm_ses
         s->sp = *sp;
     else
         accllm_session_params_init(&s->sp);
-    s->sp.max_logits = ACC_SCORED_ROWS;
+    s->sp.batch_only = true;
     s->sp.trace = false;
     uint64_t n_ctx = s->sp.n_ctx ? s->sp.n_ctx : info->n_ctx_train;
     s->service = (acc_service){.tok = accllm_model_tokenizer(m),
@@ -92,16 +92,34 @@ static accllm_status resolve(accllm_server *s, accllm_model *m, const accllm_ses
     return ACCLLM_OK;
 }
 
+/* Memory of the batch for no session, and what each adds. */
+static accllm_status batch_bytes(const accllm_server *s, accllm_model *m, uint64_t *base, uint64_t *each,
+                                 accllm_error *err)
+{
+    uint64_t bytes[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        accllm_batch *b = NULL;
+        ACC_TRY(acc_scheduler_batch(&b, m, &s->sp, i + 1, err));
+        bytes[i] = accllm_batch_bytes(b);
+        accllm_batch_free(&b);
+    }
+    *each = bytes[1] - bytes[0];
+    *base = bytes[0] - *each;
+    return ACCLLM_OK;
+}
+
 /* How many sessions there will be. Theirs is the memory that grows with the number; one is made to know it. */
 static accllm_status count_sessions(accllm_server *s, accllm_model *m, size_t longest, accllm_error *err)
 {
     accllm_session *one = NULL;
     const uint64_t limit = s->p.memory_limit;
+    uint64_t file = accllm_model_get_info(m)->file_bytes, resident = accllm_rss_bytes(), base, each;
     ACC_TRY(accllm_session_create(&one, m, &s->sp, err));
     s->info.session_bytes = accllm_session_bytes(one) + acc_slot_bytes(longest, accllm_model_get_info(m)->n_vocab);
     accllm_session_free(&one);
-    uint64_t file = accllm_model_get_info(m)->file_bytes, resident = accllm_rss_bytes();
-    s->info.model_bytes = resident > file ? resident : file;
+    ACC_TRY(batch_bytes(s, m, &base, &each, err));
+    s->info.session_bytes += each;
+    s->info.model_bytes = (resident > file ? resident : file) + base;
     uint64_t room = limit > s->info.model_bytes ? (limit - s->info.model_bytes) / s->info.session_bytes : 0;
     s->info.sessions = s->p.parallel ? s->p.parallel : limit && room < MOST_BY_MEMORY ? (uint32_t)room : 0;
     if (s->info.sessions == 0) s->info.sessions = limit ? MOST_BY_MEMORY : USUAL_SESSIONS;

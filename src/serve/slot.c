@@ -17,12 +17,17 @@ size_t acc_slot_bytes(size_t longest, uint32_t n_vocab)
     return sampler + pending_bytes(longest) + 2 * (acc_box_text_bytes(longest) + ACC_BOX_RECORDS * sizeof(acc_record));
 }
 
+uint32_t acc_slot_chunk(const accllm_session_params *sp)
+{
+    return sp->chunk ? sp->chunk : 128;
+}
+
 accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_params *sp, size_t longest,
                             accllm_error *err)
 {
     const accllm_model_info *info = accllm_model_get_info(m);
     void *pending = NULL;
-    *s = (acc_slot){.tok = accllm_model_tokenizer(m), .n_vocab = info->n_vocab, .chunk = sp->chunk ? sp->chunk : 128};
+    *s = (acc_slot){.tok = accllm_model_tokenizer(m), .n_vocab = info->n_vocab, .chunk = acc_slot_chunk(sp)};
     s->cap_pending = pending_bytes(longest);
     ACC_TRY(acc_box_init(&s->fresh, acc_box_text_bytes(longest), err));
     ACC_TRY(acc_box_init(&s->out, acc_box_text_bytes(longest), err));

@@ -44,6 +44,8 @@ typedef struct acc_step {
     accllm_error error;
 } acc_step;
 
+/* Tokens of a piece of a prompt. */
+uint32_t acc_slot_chunk(const accllm_session_params *sp);
 /* longest: of the vocabulary's tokens, in bytes. */
 accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_params *sp, size_t longest,
                             accllm_error *err) ACC_MUST_CHECK;
