@@ -96,6 +96,7 @@ void cli_session_params(const cli_options *o, accllm_session_params *p)
     if (o->kv_near >= 0) p->kv_near = (uint32_t)o->kv_near;
     p->chunk = cli_chunk(o);
     p->force = o->force;
+    if (o->backend && strcmp(o->backend, "device") == 0) p->backend = ACCLLM_BACKEND_DEVICE;
 }
 
 int cli_need_tokenizer(const cli_engine *e, const char *path)

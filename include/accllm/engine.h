@@ -56,6 +56,12 @@ ACCLLM_API void accllm_model_free(accllm_model **m);
 ACCLLM_API const accllm_model_info *accllm_model_get_info(const accllm_model *m);
 ACCLLM_API const accllm_tokenizer *accllm_model_tokenizer(const accllm_model *m); /* NULL: none */
 
+/* What computes: the same bits from each. */
+typedef enum accllm_backend {
+    ACCLLM_BACKEND_CPU = 0,
+    ACCLLM_BACKEND_DEVICE = 1, /* the accelerator's instruction-level model; AccLLM files only */
+} accllm_backend;
+
 typedef struct accllm_session_params {
     size_t struct_size;
     uint32_t sinks;      /* UINT32_MAX: the file's default */
@@ -69,6 +75,7 @@ typedef struct accllm_session_params {
     bool force;          /* allow sinks + window above the trained context */
     bool trace;          /* keep the trace hash of docs/numerics.md */
     bool batch_only;     /* advances in batches (batch.h) alone: no working memory and no logits of its own */
+    accllm_backend backend;
 } accllm_session_params;
 
 ACCLLM_API void accllm_session_params_init(accllm_session_params *p);

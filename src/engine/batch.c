@@ -89,6 +89,8 @@ static accllm_status take_item(accllm_batch *b, const accllm_batch_item *items, 
     if (!item->session || !item->ids) return acc_fail(err, ACCLLM_E_ARG, "no session, or no tokens");
     if (item->session->model != b->model)
         return acc_fail(err, ACCLLM_E_ARG, "the session is of another model than the batch");
+    if (item->session->params.backend != ACCLLM_BACKEND_CPU)
+        return acc_fail(err, ACCLLM_E_ARG, "the session does not run on the CPU");
     if (stands_before(b, item->session, i)) return acc_fail(err, ACCLLM_E_ARG, "the session stands twice in the step");
     if (item->n > tokens)
         return acc_fail(err, ACCLLM_E_LIMIT, "%u tokens; the batch has room for %u in all, and %u are left", item->n,

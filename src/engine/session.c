@@ -1,6 +1,7 @@
 /* Public sessions: parameters resolved, calls cut into chunks, one of the two engines behind. */
 #include <string.h>
 
+#include "accel/session.h"
 #include "core/fpmode.h"
 #include "core/memory.h"
 #include "engine/internal.h"
@@ -44,11 +45,24 @@ accllm_status acc_logits_alloc(float **out, size_t *bytes, const accllm_model *m
     return ACCLLM_OK;
 }
 
+/* The image is made of the file's own bytes: the matrices of a random model may be gone once they were repacked. */
+static accllm_status start_accelerator(accllm_session *s, accllm_error *err)
+{
+    const accllm_model *m = s->model;
+    if (s->params.backend != ACCLLM_BACKEND_DEVICE)
+        return acc_fail(err, ACCLLM_E_ARG, "unknown back end %d", (int)s->params.backend);
+    if (s->params.batch_only) return acc_fail(err, ACCLLM_E_ARG, "batches run on the CPU alone");
+    if (m->ref || !m->packed->file)
+        return acc_fail(err, ACCLLM_E_UNSUPPORTED, "the accelerator runs AccLLM files in the contract's numbers only");
+    return acc_accel_session_create(&s->self, &s->ops, m->packed, m->rt, &s->params, 1, acc_accel_open_model, err);
+}
+
 static accllm_status start(accllm_session *s, accllm_error *err)
 {
     accllm_model *m = s->model;
     ACC_TRY(resolve(&s->params, &m->info, err));
     if (!s->params.batch_only) ACC_TRY(acc_logits_alloc(&s->logits, &s->logits_bytes, m, s->params.max_logits, err));
+    if (s->params.backend != ACCLLM_BACKEND_CPU) return start_accelerator(s, err);
     if (m->ref) return acc_ref_session_create(&s->self, &s->ops, m->ref, &s->params, err);
     return acc_quant_session_create(&s->self, &s->ops, m->packed, m->rt, &s->params, err);
 }

@@ -27,8 +27,7 @@ class Help(Case):
             self.assertIn("examples:", text)
             self.assertIn("--json", text)
             self.assertLessEqual(max(map(len, text.splitlines())), 120)
-            for later in ("--grammar", "--backend"):
-                self.assertNotIn(later, text)
+            self.assertNotIn("--grammar", text)
 
     def test_eval_help_shows_both(self):
         out, _ = self.run_it("eval", "--help")
@@ -121,7 +120,7 @@ class BadUsage(Case):
 
     def test_what_belongs_to_later_versions(self):
         for args in (["sim"], ["help", "sim"], ["run", "m", "--grammar", "g"],
-                     ["run", "m", "--backend", "rtl"], ["eval", "ppl", "m", "--backend", "device"]):
+                     ["run", "m", "--backend", "rtl"], ["eval", "ppl", "m", "--backend", "rtl"]):
             self.fails(2, *args, says="not available in this version")
 
 

@@ -1,0 +1,456 @@
+/*
+ * Instructions, programs and images: fields round trip, streams hold the file's codes, and what is wrong with a program
+ * or an image is refused by name.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "accel/compile.h"
+#include "accel/device_model.h"
+#include "accel/stream.h"
+#include "core/hash.h"
+#include "core/memory.h"
+#include "support/pack.h"
+
+#define E (1u << ACC_QUEUE_ENGINE)
+#define V (1u << ACC_QUEUE_VECTOR)
+
+static acc_packed *model;
+static char *path;
+
+static int setup(void **state)
+{
+    (void)state;
+    accllm_error err;
+    tiny_options t = tiny_defaults();
+    pack_options p = pack_defaults(ACC_FMT_W2S);
+    p.k_mean = p.q_direction = true;
+    path = tiny_path("image.gguf");
+    return !path || pack_tiny(path, &t, &p, &err) != ACCLLM_OK ||
+           acc_packed_open(&model, path, true, true, &err) != ACCLLM_OK;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    acc_packed_free(&model);
+    const int bad = unlink(path);
+    free(path);
+    return bad;
+}
+
+static acc_image compiled(uint32_t channels)
+{
+    accllm_error err;
+    acc_image im;
+    const acc_compile_params p = {.channels = channels, .sinks = 4, .window = 40, .kv_bits = 4, .near = 16};
+    if (acc_compile(&im, model, &p, &err) != ACCLLM_OK) fail_msg("%s", err.text);
+    return im;
+}
+
+/* Every field of every instruction holds its extremes and leaves the others alone. */
+static void fields_keep_to_themselves(void **state)
+{
+    (void)state;
+    for (unsigned op = 0; op < ACC_OP_COUNT; op++)
+        for (uint32_t k = 0; k < acc_isa_layouts[op].n_fields; k++) {
+            const acc_isa_field *f = &acc_isa_layouts[op].fields[k];
+            acc_inst i = acc_inst_make((acc_isa_opcode)op, 5, 2);
+            const uint32_t most = (uint32_t)((UINT64_C(1) << f->width) - 1);
+            assert_true(acc_inst_set(&i, f->id, most));
+            assert_false(acc_inst_set(&i, f->id, (uint64_t)most + 1));
+            for (uint32_t j = 0; j < acc_isa_layouts[op].n_fields; j++)
+                assert_int_equal(acc_inst_get(&i, acc_isa_layouts[op].fields[j].id), j == k ? most : 0);
+            assert_int_equal(acc_inst_opcode(&i), op);
+            assert_int_equal(acc_inst_wait(&i), 5);
+            assert_int_equal(acc_inst_signal(&i), 2);
+        }
+}
+
+static void text_names_everything(void **state)
+{
+    (void)state;
+    char text[200];
+    acc_inst i = acc_inst_make(ACC_OP_KVW, E, 0);
+    assert_true(acc_inst_set(&i, ACC_F_CACHE, 77));
+    acc_inst_text(&i, text, sizeof text);
+    assert_string_equal(text, "KVW keys=0 values=0 cache=77 params=0 mean=0 direction=0 wait=E");
+    acc_inst_text(&i, text, 10);
+    assert_string_equal(text, "KVW keys=");
+}
+
+/* The columns that the hardware cuts out of a stream are the file's. */
+static void octets_hold_the_files_codes(void **state)
+{
+    (void)state;
+    const acc_weight *w = &model->layers[1].down;
+    const acc_stream_part part = {w, NULL};
+    const size_t tile = acc_weight_tile_bytes(w);
+    uint8_t *lines = calloc(1, w->col_groups * tile + 8 * 64);
+    assert_non_null(lines);
+    acc_stream_block(&part, w->row_blocks - 1, lines);
+    for (uint32_t cg = 0; cg < w->col_groups; cg++) {
+        const uint8_t *src = acc_weight_tile(w, tile, cg, w->row_blocks - 1), *at = lines + cg * tile;
+        for (uint32_t q = 0; q < w->group / 4; q++) {
+            uint8_t column[56];
+            const uint8_t *octet = at + q / 8 * 7 * 64;
+            if (q % 8 < 7)
+                memcpy(column, octet + q % 8 * 64, sizeof column);
+            else
+                for (int k = 0; k < 7; k++) memcpy(column + 8 * k, octet + 64 * k + 56, 8);
+            assert_memory_equal(column, src + q * 56, sizeof column);
+        }
+        assert_memory_equal(at + tile - 64, src + tile - 64, 64);
+    }
+    free(lines);
+}
+
+/* Compiling twice gives the same bytes; written and read back it is the same image; any flipped bit is noticed. */
+static void images_survive_writing(void **state)
+{
+    (void)state;
+    for (uint32_t channels = 1; channels <= 3; channels++) {
+        acc_image a = compiled(channels), b = compiled(channels), r;
+        uint8_t *bytes;
+        size_t n;
+        assert_true(a.h.content == b.h.content);
+        assert_int_equal(acc_image_write(&a, &bytes, &n, NULL), ACCLLM_OK);
+        assert_int_equal(acc_image_read(&r, bytes, n, NULL), ACCLLM_OK);
+        assert_memory_equal(&r.h, &a.h, sizeof a.h);
+        acc_image_free(&r);
+        for (uint32_t i = 0; i < 200; i++) {
+            const size_t at = acc_random(1, i) % n;
+            bytes[at] ^= (uint8_t)(1u << i % 8);
+            assert_int_not_equal(acc_image_read(&r, bytes, n, NULL), ACCLLM_OK);
+            bytes[at] ^= (uint8_t)(1u << i % 8);
+        }
+        for (size_t cut = 0; cut < n; cut += 1 + n / 97)
+            assert_int_not_equal(acc_image_read(&r, bytes, cut, NULL), ACCLLM_OK);
+        acc_free(bytes);
+        acc_image_free(&a);
+        acc_image_free(&b);
+    }
+}
+
+static acc_inst *program(acc_image *im)
+{
+    return (acc_inst *)(void *)im->data;
+}
+
+static uint32_t find(const acc_image *im, acc_isa_opcode op)
+{
+    for (uint32_t i = 0; i < im->h.n_instructions; i++)
+        if (acc_inst_opcode(&acc_image_program(im)[i]) == op) return i;
+    fail_msg("no such instruction");
+    return 0;
+}
+
+static void set(acc_image *im, acc_isa_opcode op, acc_isa_operand f, uint32_t value)
+{
+    assert_true(acc_inst_set(&program(im)[find(im, op)], f, value));
+}
+
+static void unknown_opcode(acc_image *im)
+{
+    program(im)[3].w[1] |= UINT64_C(0xf) << 60;
+}
+static void spare_bits(acc_image *im)
+{
+    program(im)[find(im, ACC_OP_TOP)].w[1] |= 1;
+}
+static void waits_for_itself(acc_image *im)
+{
+    program(im)[find(im, ACC_OP_MM)].w[1] |= (uint64_t)E << 57;
+}
+static void endless_wait(acc_image *im)
+{
+    program(im)[find(im, ACC_OP_ATT)].w[1] |= (uint64_t)V << 57;
+}
+static void signal_too_many(acc_image *im)
+{
+    program(im)[find(im, ACC_OP_ATT)].w[1] |= (uint64_t)E << 54;
+}
+static void unknown_levels(acc_image *im)
+{
+    set(im, ACC_OP_MM, ACC_F_LEVELS, 3);
+}
+static void unknown_group(acc_image *im)
+{
+    set(im, ACC_OP_MM, ACC_F_GROUP, 3);
+}
+static void empty_matrix(acc_image *im)
+{
+    set(im, ACC_OP_MM, ACC_F_BLOCKS, 0);
+}
+static void wide_matrix(acc_image *im)
+{
+    set(im, ACC_OP_MM, ACC_F_GROUPS, 1023);
+}
+static void stream_address(acc_image *im)
+{
+    set(im, ACC_OP_MM, ACC_F_STREAM, im->h.region[ACC_REGION_CACHE].line - 1);
+}
+static void program_as_weights(acc_image *im)
+{
+    set(im, ACC_OP_MM, ACC_F_STREAM, 0);
+}
+static void cache_address(acc_image *im)
+{
+    set(im, ACC_OP_KVW, ACC_F_CACHE, 1);
+}
+static void params_address(acc_image *im)
+{
+    set(im, ACC_OP_ATT, ACC_F_PARAMS, 0xffffff);
+}
+static void gain_address(acc_image *im)
+{
+    set(im, ACC_OP_VEC, ACC_F_GAIN, 0xffffff);
+}
+static void embedding_address(acc_image *im)
+{
+    set(im, ACC_OP_MOV, ACC_F_ADDRESS, 0);
+}
+static void logits_address(acc_image *im)
+{
+    set(im, ACC_OP_TOP, ACC_F_ADDRESS, 0);
+}
+static void vector_memory(acc_image *im)
+{
+    set(im, ACC_OP_ATT, ACC_F_DST, 1023);
+}
+static void vector_length(acc_image *im)
+{
+    set(im, ACC_OP_VEC, ACC_F_N, 0x7fff);
+}
+static void no_rounds(acc_image *im)
+{
+    set(im, ACC_OP_LOOP, ACC_F_ROUNDS, 0);
+}
+static void stride_of_weights(acc_image *im)
+{
+    set(im, ACC_OP_LOOP, ACC_F_WEIGHTS, 0xffffff);
+}
+static void overlapping_rounds(acc_image *im)
+{
+    set(im, ACC_OP_LOOP, ACC_F_WEIGHTS, 1);
+}
+static void loop_beyond_the_end(acc_image *im)
+{
+    set(im, ACC_OP_LOOP, ACC_F_LENGTH, 255);
+}
+static void endless_program(acc_image *im)
+{
+    program(im)[im->h.n_instructions - 1] = acc_inst_make(ACC_OP_END, 0, 0), set(im, ACC_OP_END, ACC_F_WHEN, 0);
+}
+static void wrong_lanes(acc_image *im)
+{
+    im->h.lanes = 32;
+}
+static void wrong_version(acc_image *im)
+{
+    im->h.version++;
+}
+static void wrong_magic(acc_image *im)
+{
+    im->h.magic++;
+}
+static void wrong_heads(acc_image *im)
+{
+    im->h.g.n_heads++;
+}
+static void wrong_page(acc_image *im)
+{
+    im->h.g.page = 48;
+}
+static void small_ring(acc_image *im)
+{
+    im->h.g.ring_pages = 1;
+}
+static void moved_region(acc_image *im)
+{
+    im->h.region[ACC_REGION_TRACE].line++;
+}
+static void wide_window(acc_image *im)
+{
+    im->h.g.window = 1u << 30;
+}
+static void rope_address(acc_image *im)
+{
+    im->h.rope = 0;
+}
+static void reserved_code(acc_image *im)
+{
+    const acc_inst *mm = &program(im)[find(im, ACC_OP_MM)];
+    memset(acc_image_line(im, 0, acc_inst_get(mm, ACC_F_STREAM)) + 56, 0xff, 8); /* of column 7 */
+}
+static void scale_not_finite(acc_image *im)
+{
+    const acc_inst *mm = &program(im)[find(im, ACC_OP_MM)];
+    const float inf = INFINITY;
+    memcpy(acc_image_line(im, 0, acc_inst_get(mm, ACC_F_STREAM) + acc_block_lines(mm) - 1), &inf, sizeof inf);
+}
+
+/* Each with the right hash, so that the check behind it has to find what is wrong. */
+static void bad_images_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*spoil)(acc_image *im);
+        const char *says;
+    } cases[] = {
+        {unknown_opcode, "opcode 15: unknown"},
+        {spare_bits, "bits that have no meaning"},
+        {waits_for_itself, "a queue does not wait for itself"},
+        {endless_wait, "waits for ever"},
+        {signal_too_many, "a semaphore"},
+        {unknown_levels, "unknown levels"},
+        {unknown_group, "unknown group"},
+        {empty_matrix, "an empty matrix"},
+        {wide_matrix, "more columns than there are activation codes"},
+        {stream_address, "an address outside its region"},
+        {program_as_weights, "MM format=0"},
+        {cache_address, "KVW keys="},
+        {params_address, "ATT queries="},
+        {gain_address, "VEC op=0"},
+        {embedding_address, "MOV op=0"},
+        {logits_address, "TOP n=300"},
+        {vector_memory, "reaches beyond the vector memory"},
+        {vector_length, "more elements than there are activation codes"},
+        {no_rounds, "a loop of no rounds"},
+        {stride_of_weights, "an address outside its region"},
+        {overlapping_rounds, "streams of two rounds overlap"},
+        {loop_beyond_the_end, "the loop reaches beyond the program"},
+        {endless_program, "an end that is not the last"},
+        {wrong_lanes, "made for 32 lanes"},
+        {wrong_version, "version 2"},
+        {wrong_magic, "the magic number is wrong"},
+        {wrong_heads, "heads out of range"},
+        {wrong_page, "page out of range"},
+        {small_ring, "window or ring out of range"},
+        {moved_region, "region trace is not where the one before it ends"},
+        {wide_window, "window or ring out of range"},
+        {rope_address, "the rotation steps lie outside the weights"},
+        {reserved_code, "a reserved weight code"},
+        {scale_not_finite, "a row scale or bias that is not finite"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        acc_image im = compiled(2), r;
+        accllm_error err = {0};
+        uint8_t *bytes;
+        size_t n;
+        cases[i].spoil(&im);
+        im.h.content = acc_image_content(&im);
+        assert_int_equal(acc_image_write(&im, &bytes, &n, NULL), ACCLLM_OK);
+        if (acc_image_read(&r, bytes, n, &err) == ACCLLM_OK) fail_msg("case %zu was accepted", i);
+        if (!strstr(err.text, cases[i].says)) fail_msg("case %zu: %s", i, err.text);
+        acc_free(bytes);
+        acc_image_free(&im);
+    }
+}
+
+static void a_device_of_another_shape_is_refused(void **state)
+{
+    (void)state;
+    acc_image im = compiled(2);
+    accllm_error err;
+    acc_device d;
+    assert_int_equal(acc_device_model_open(&d, 1, 1u << 16, NULL, 0, NULL), ACCLLM_OK);
+    assert_int_equal(acc_device_load(&d, &im, &err), ACCLLM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "channels 1; the image is for 2"));
+    acc_device_close(&d);
+    assert_int_equal(acc_device_model_open(&d, 2, im.h.lines, NULL, 0, NULL), ACCLLM_OK);
+    assert_int_equal(acc_device_load(&d, &im, &err), ACCLLM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "lines; the image needs"));
+    acc_device_close(&d);
+    acc_image_free(&im);
+}
+
+/* What reaches a device without the check ends in a named error, never in a hang or a stray access. */
+static void a_device_survives_bad_programs(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*spoil)(acc_image *im);
+        const char *says;
+    } cases[] = {
+        {unknown_opcode, "bad opcode"},  {endless_wait, "deadlock"},    {wide_matrix, "bad field"},
+        {params_address, "bad address"}, {gain_address, "bad address"}, {vector_memory, "bad field"},
+        {vector_length, "bad field"},    {wrong_heads, "bad field"},    {small_ring, "bad field"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        acc_image im = compiled(1);
+        const acc_image_region last = im.h.region[ACC_REGION_LOGITS];
+        accllm_error err;
+        acc_device d;
+        cases[i].spoil(&im);
+        assert_int_equal(acc_device_model_open(&d, 1, last.line + last.lines, NULL, 0, NULL), ACCLLM_OK);
+        assert_int_equal(acc_device_load(&d, &im, NULL), ACCLLM_OK);
+        if (acc_device_run(&d, 5, 0, true, &err) != ACCLLM_E_IO) fail_msg("case %zu", i);
+        if (!strstr(err.text, cases[i].says)) fail_msg("case %zu: %s", i, err.text);
+        acc_device_close(&d);
+        acc_image_free(&im);
+    }
+}
+
+/* The device's own argmax is the lowest index of the largest logit. */
+static void the_best_token_is_found(void **state)
+{
+    (void)state;
+    acc_image im = compiled(3);
+    const acc_image_region last = im.h.region[ACC_REGION_LOGITS];
+    float logits[300];
+    acc_device d;
+    assert_int_equal(acc_device_model_open(&d, 3, last.line + last.lines, NULL, 0, NULL), ACCLLM_OK);
+    assert_int_equal(acc_device_load(&d, &im, NULL), ACCLLM_OK);
+    for (uint32_t t = 0; t < 8; t++) {
+        uint32_t best = 0;
+        assert_int_equal(acc_device_run(&d, t, t, true, NULL), ACCLLM_OK);
+        assert_int_equal(acc_device_logits(&d, logits, NULL), ACCLLM_OK);
+        for (uint32_t i = 0; i < 300; i++)
+            if (logits[i] > logits[best]) best = i;
+        assert_int_equal(d.ops->get(d.self, ACC_REG_BEST_TOKEN), best);
+        assert_int_equal(d.ops->get(d.self, ACC_REG_CONTROL), 6); /* done and idle; */
+        assert_int_equal(d.ops->get(d.self, ACC_REG_CONTROL), 4); /* done is cleared by reading */
+    }
+    assert_int_equal(acc_device_run(&d, 300, 8, true, NULL), ACCLLM_E_ARG);
+    acc_device_close(&d);
+    acc_image_free(&im);
+}
+
+static void models_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    accllm_error err;
+    acc_image im;
+    acc_compile_params p = {.channels = 33, .sinks = 4, .window = 40, .kv_bits = 4, .near = 16};
+    assert_int_equal(acc_compile(&im, model, &p, &err), ACCLLM_E_ARG);
+    p.channels = 1;
+    p.window = 1u << 29;
+    assert_int_equal(acc_compile(&im, model, &p, &err), ACCLLM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "window or ring"));
+    p.window = 200000; /* more segments of 512 than a query may have */
+    p.kv_bits = 8;
+    p.near = 0;
+    assert_int_equal(acc_compile(&im, model, &p, &err), ACCLLM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "window (segments)"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fields_keep_to_themselves),          cmocka_unit_test(text_names_everything),
+        cmocka_unit_test(octets_hold_the_files_codes),        cmocka_unit_test(images_survive_writing),
+        cmocka_unit_test(bad_images_are_refused_by_name),     cmocka_unit_test(a_device_of_another_shape_is_refused),
+        cmocka_unit_test(a_device_survives_bad_programs),     cmocka_unit_test(the_best_token_is_found),
+        cmocka_unit_test(models_that_do_not_fit_are_refused),
+    };
+    return cmocka_run_group_tests_name("image", tests, setup, teardown);
+}
