@@ -1,4 +1,4 @@
-"""models/smollm2-135m-instruct: it answers what its card says, to the bit, and its figures are those of a trained model."""
+"""models/smollm2-135m-instruct: the files answer what their card says, to the bit, with the figures of trained models."""
 import os
 import re
 import sys
@@ -10,30 +10,45 @@ del sys.argv[3]
 import common
 from common import Case
 
-MODEL = os.path.join(FOLDER, "smollm2-135m-instruct-w2s.gguf")
 TEXT = os.path.join(FOLDER, "..", "..", "data", "evaluation.txt")
 with open(os.path.join(FOLDER, "README.md"), encoding="utf-8") as card_file:
     CARD = card_file.read()
+SHOWN = re.findall(r"    > (What is the capital.*?)\n(.*?)\n\n", CARD, re.S)
 
 
-class Recovered(Case):
+class Shipped:
+    """What both files have in common; `place`: which of the card's answers is this file's."""
+
     def test_shape_and_size(self):
-        r = self.json("inspect", MODEL)
-        self.assertLessEqual(r["bits_per_weight"], 1.95)
+        r = self.json("inspect", self.model())
+        self.assertLessEqual(r["bits_per_weight"], self.bits)
         self.assertEqual((r["n_layers"], r["n_embd"], r["n_vocab"]), (30, 576, 49152))
-        self.assertEqual({t["format"] for t in r["tensors"] if ".attn_q." in t["name"]}, {"w2s"})
+        self.assertEqual({t["format"] for t in r["tensors"] if ".attn_q." in t["name"]}, self.formats)
 
     def test_the_answer_is_the_cards(self):
         """The contract leaves no room: every kernel set gives these tokens and this hash of their logits."""
-        shown = re.search(r"    > (What is the capital.*?)\n(.*?)\n\n", CARD, re.S)
-        self.assertIsNotNone(shown)
-        r = self.json("run", MODEL, "--chat", "-p", shown[1], "-n", "120", "--temp", "0", "--repeat-penalty", "1.15")
-        self.assertEqual(r["text"], " ".join(line.strip() for line in shown[2].split("\n")))
-        self.assertEqual((r["finish_reason"], r["trace_hash"]), ("stop", "cb6e9548a33193a7"))
+        self.assertEqual(len(SHOWN), 2)
+        question, answer = SHOWN[self.place]
+        r = self.json("run", self.model(), "--chat", "-p", question, "-n", "120", "--temp", "0", "--repeat-penalty", "1.15")
+        self.assertEqual(r["text"], " ".join(line.strip() for line in answer.split("\n")))
+        self.assertEqual((r["finish_reason"], r["trace_hash"]), ("stop", self.hash))
 
     def test_perplexity(self):
-        r = self.json("eval", "ppl", MODEL, "--text", TEXT, "--max-tokens", "512")
-        self.assertAlmostEqual(r["ppl"], 37.310212, places=4)
+        r = self.json("eval", "ppl", self.model(), "--text", TEXT, "--max-tokens", "512")
+        self.assertAlmostEqual(r["ppl"], self.ppl, places=4)
+
+    def model(self):
+        return os.path.join(FOLDER, f"smollm2-135m-instruct-{self.name}.gguf")
+
+
+class W2s(Shipped, Case):
+    name, place, bits, formats = "w2s", 0, 1.95, {"w2s"}
+    hash, ppl = "cb6e9548a33193a7", 37.310212
+
+
+class Mixed(Shipped, Case):
+    name, place, bits, formats = "mixed", 1, 3.8, {"w2s", "w2", "w4"}
+    hash, ppl = "ed906764069d6779", 27.024810
 
 
 if __name__ == "__main__":
