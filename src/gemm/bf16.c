@@ -161,14 +161,13 @@ void acc_gemm_bf16_piece(const acc_gemm *whole, const acc_gemm *part, uint32_t w
     const size_t row = (size_t)(part->c - whole->c) / part->ldc, col = (size_t)(part->c - whole->c) % part->ldc;
     void *data[3] = {b->a + (part->trans_a ? row : row * lda), b->b + (part->trans_b ? col * ldb : col), part->c};
     dnnl_memory_desc_t d[3];
-    const int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
+    const acc_onednn_scope scope = acc_onednn_enter();
     bool ok = describe(&d[0], part->m, part->k, dnnl_bf16, part->trans_a, lda) &&
               describe(&d[1], part->k, part->n, dnnl_bf16, part->trans_b, ldb) &&
               describe(&d[2], part->m, part->n, dnnl_f32, false, part->ldc);
     dnnl_primitive_t p = ok ? product(part, b->engine, d) : NULL;
     ok = p && execute(p, b, worker, d, data);
     if (p) dnnl_primitive_destroy(p);
-    omp_set_num_threads(threads);
+    acc_onednn_leave(&scope);
     if (!ok) acc_gemm_plain(part);
 }

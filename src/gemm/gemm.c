@@ -29,11 +29,10 @@ void acc_gemm_plain(const acc_gemm *g)
 void acc_gemm_one(const acc_gemm *g)
 {
     if (g->m == 0 || g->n == 0) return;
-    const int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
+    const acc_onednn_scope scope = acc_onednn_enter();
     const dnnl_status_t s = dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', g->m, g->n, g->k, g->alpha, g->a,
                                        g->lda, g->b, g->ldb, g->beta, g->c, g->ldc);
-    omp_set_num_threads(threads);
+    acc_onednn_leave(&scope);
     if (s != dnnl_success) acc_gemm_plain(g);
 }
 

@@ -1,11 +1,15 @@
 /* Products against three loops: odd shapes, gaps between rows, every transposition, one and several threads, and
  * operands in bfloat16. */
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -157,6 +161,65 @@ static void gram_matrices_add_up(void **state)
     acc_pool_free(&pool);
 }
 
+/* A thread that sends another one signals, and what their handler found of that one's stack. */
+static pthread_t receiver;
+static uintptr_t stack_begin, stack_end;
+static volatile sig_atomic_t received, off_the_stack;
+static atomic_bool enough;
+
+static void on_signal(int number)
+{
+    const uintptr_t here = (uintptr_t)&number;
+    received++;
+    if (here < stack_begin || here >= stack_end) off_the_stack++;
+}
+
+static void *send_signals(void *arg)
+{
+    const struct timespec pause = {.tv_nsec = 50000};
+    while (!atomic_load(&enough)) {
+        (void)nanosleep(&pause, NULL);
+        (void)pthread_kill(receiver, SIGUSR1);
+    }
+    return arg;
+}
+
+static void find_stack(void)
+{
+    pthread_attr_t a;
+    void *begin;
+    size_t bytes;
+    receiver = pthread_self();
+    assert_int_equal(pthread_getattr_np(receiver, &a), 0);
+    assert_int_equal(pthread_attr_getstack(&a, &begin, &bytes), 0);
+    assert_int_equal(pthread_attr_destroy(&a), 0);
+    stack_begin = (uintptr_t)begin;
+    stack_end = stack_begin + bytes;
+}
+
+/* A handler's frame stands where the stack pointer says: never in the midst of the heap. */
+static void signals_meet_a_stack(void **state)
+{
+    (void)state;
+    const struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    operands *o = acc_calloc(1, sizeof *o);
+    pthread_t sender;
+    assert_non_null(o);
+    fill(o->a, 1, 9);
+    fill(o->b, 2, 9);
+    find_stack();
+    assert_int_equal(sigaction(SIGUSR1, &act, NULL), 0);
+    assert_int_equal(pthread_create(&sender, NULL, send_signals, NULL), 0);
+    while (received < 300) {
+        acc_gemm g = product(o, N_SHAPES - 1, (unsigned)received & 3, 0);
+        acc_gemm_one(&g);
+    }
+    atomic_store(&enough, true);
+    assert_int_equal(pthread_join(sender, NULL), 0);
+    assert_int_equal(off_the_stack, 0);
+    acc_free(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +227,7 @@ int main(void)
         cmocka_unit_test(bfloat16_is_exact_on_small_numbers_and_near_on_others),
         cmocka_unit_test(bfloat16_keeps_what_is_no_number),
         cmocka_unit_test(gram_matrices_add_up),
+        cmocka_unit_test(signals_meet_a_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
