@@ -14,7 +14,7 @@ typedef struct accel_session {
     acc_kv_policy policy;
     uint32_t n_layers, n_embd, n_vocab, limit; /* limit: positions that full attention keeps, 0 without */
     bool trace, broken;
-    uint64_t pos, image_bytes;
+    uint64_t pos, stored; /* the next position; one past the last that the rings hold, also after going back */
     uint64_t *layer_hash, logits_hash; /* [n_layers] */
     float *residual;                   /* [n_embd] */
 } accel_session;
@@ -22,7 +22,7 @@ typedef struct accel_session {
 static void reset(void *self)
 {
     accel_session *s = self;
-    s->pos = 0;
+    s->pos = s->stored = 0;
     s->broken = false;
     s->logits_hash = ACC_FNV_START;
     for (uint32_t l = 0; l < s->n_layers; l++) s->layer_hash[l] = ACC_FNV_START;
@@ -50,6 +50,7 @@ static accllm_status one_token(accel_session *s, int32_t id, float *logits, accl
         if (s->trace) s->logits_hash = acc_fnv1a(s->logits_hash, logits, s->n_vocab * sizeof *logits);
     }
     s->pos++;
+    if (s->pos > s->stored) s->stored = s->pos;
     return ACCLLM_OK;
 }
 
@@ -75,19 +76,12 @@ static accllm_status step(void *self, const int32_t *ids, uint32_t n, uint32_t n
     return ACCLLM_OK;
 }
 
-/* As acc_kv_keeps() has it for a cache that stores token by token. */
 static bool go_back(void *self, uint64_t position)
 {
     accel_session *s = self;
-    const acc_kv_policy *p = &s->policy;
-    if (s->broken) return false;
-    const uint64_t begin = acc_policy_window_begin(p, position);
-    const uint64_t near = acc_policy_near_begin(p, position) & ~(uint64_t)15;
-    if (begin < position && s->pos > 0) {
-        if ((s->pos - 1) / p->page - begin / p->page >= p->n_pages) return false;
-        if (p->near && near < position && s->pos - near > s->device.h.g.near_positions) return false;
-    }
+    if (s->broken || !acc_policy_keeps(&s->policy, s->device.h.g.near_positions, s->stored, position)) return false;
     s->pos = position;
+    if (position <= s->policy.sinks) s->stored = position; /* nothing of what is in the ring is seen again */
     return true;
 }
 
@@ -147,7 +141,7 @@ static accllm_status fill(void *self, uint64_t depth, accllm_error *err)
         return acc_fail(err, ACCLLM_E_LIMIT, "a depth of %llu exceeds the context of %u tokens",
                         (unsigned long long)depth, s->limit);
     reset(s);
-    s->pos = depth;
+    s->pos = s->stored = depth;
     if (depth == 0) return ACCLLM_OK;
     const uint64_t sinks = acc_policy_sinks_end(&s->policy, depth - 1);
     const uint64_t begin = acc_policy_window_begin(&s->policy, depth - 1);

@@ -47,6 +47,17 @@ static inline uint64_t acc_policy_slot(const acc_kv_policy *p, uint64_t pos)
     return pos / p->page % p->n_pages * p->page + pos % p->page;
 }
 
+/* True: all that a query at `position` sees still stands in its place after positions up to `stored` (not included)
+ * were stored, some of which may lie ahead. near_positions: places of the ring of near positions. */
+static inline bool acc_policy_keeps(const acc_kv_policy *p, uint64_t near_positions, uint64_t stored, uint64_t position)
+{
+    uint64_t begin = acc_policy_window_begin(p, position); /* of the window; sinks are kept for ever */
+    if (begin >= position || stored == 0) return true;
+    uint64_t near = acc_policy_near_begin(p, position) & ~(uint64_t)15;
+    return (stored - 1) / p->page - begin / p->page < p->n_pages &&
+           (!p->near || near >= position || stored - near <= near_positions);
+}
+
 /* Rotation of a query at t for the sinks: their distance stops growing once the window has left them behind. */
 static inline uint64_t acc_policy_sink_distance(const acc_kv_policy *p, uint64_t t)
 {

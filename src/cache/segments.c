@@ -90,11 +90,7 @@ uint32_t acc_kv_pieces(const acc_kv *kv, const acc_kv_cut *cut, uint64_t t, uint
 
 bool acc_kv_keeps(const acc_kv *kv, uint64_t stored, uint64_t position)
 {
-    uint64_t begin = acc_policy_window_begin(&kv->policy, position); /* of the window; sinks are kept for ever */
-    if (begin >= position || stored == 0) return true;
-    uint64_t near = acc_policy_near_begin(&kv->policy, position) & ~(uint64_t)15;
-    return (stored - 1) / kv->p.page - begin / kv->p.page < kv->policy.n_pages &&
-           (!kv->policy.near || near >= position || stored - near <= kv->near.positions);
+    return acc_policy_keeps(&kv->policy, kv->near.positions, stored, position);
 }
 
 uint64_t acc_kv_seen(const acc_kv *kv, uint64_t t)

@@ -187,6 +187,11 @@ static void going_back(void **state)
     assert_int_equal(ops->step(self, ids + 149, 1, 1, logits[1], NULL), ACCLLM_OK);
     assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
     assert_false(ops->rewind(self, 90));
+    uint64_t farthest = 149;
+    while (farthest > 90 && ops->rewind(self, farthest - 1)) farthest--;
+    assert_true(farthest < 149 && farthest > 90);
+    assert_int_equal(ops->step(self, ids + farthest, 2, 1, logits[1], NULL), ACCLLM_OK);
+    assert_false(ops->rewind(self, farthest - 1)); /* what was taken back stands where it would be seen */
     assert_true(ops->rewind(self, 0));
     assert_int_equal(ops->step(self, ids, 150, 1, logits[1], NULL), ACCLLM_OK);
     assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
