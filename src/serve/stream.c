@@ -29,19 +29,19 @@ static void on_sent(struct evhttp_connection *con, void *arg)
     event_active(x->h->wake, EV_READ, 0);
 }
 
-static bool send_buffer(acc_exchange *x, struct evbuffer *out)
+static void send_buffer(acc_exchange *x, struct evbuffer *out)
 {
     struct bufferevent *con = evhttp_connection_get_bufferevent(evhttp_request_get_connection(x->req));
     evhttp_send_reply_chunk_with_cb(x->req, out, on_sent, x);
     x->blocked = evbuffer_get_length(bufferevent_get_output(con)) > MUCH_UNSENT;
     x->last_sent = acc_seconds();
-    return true;
 }
 
 static bool send_text(acc_exchange *x, const char *text)
 {
     struct evbuffer *out = evbuffer_new();
-    bool ok = out && evbuffer_add(out, text, strlen(text)) == 0 && send_buffer(x, out);
+    bool ok = out && evbuffer_add(out, text, strlen(text)) == 0;
+    if (ok) send_buffer(x, out);
     if (out) evbuffer_free(out);
     return ok;
 }
@@ -50,7 +50,8 @@ bool acc_stream_event(acc_exchange *x, json_t *event)
 {
     struct evbuffer *out = evbuffer_new();
     bool ok = out && event && evbuffer_add(out, "data: ", 6) == 0 && acc_http_add_json(out, event) == 0 &&
-              evbuffer_add(out, "\n\n", 2) == 0 && send_buffer(x, out);
+              evbuffer_add(out, "\n\n", 2) == 0;
+    if (ok) send_buffer(x, out);
     if (out) evbuffer_free(out);
     json_decref(event);
     return ok;
