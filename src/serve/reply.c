@@ -35,6 +35,14 @@ static json_t *usage(const acc_reply *r)
                      "evicted_tokens", (json_int_t)r->evicted_tokens);
 }
 
+/* Takes o over. */
+static json_t *with_usage(const acc_reply *r, json_t *o)
+{
+    if (json_object_set_new(o, "usage", usage(r)) == 0) return o;
+    json_decref(o);
+    return NULL;
+}
+
 static json_t *text_of(acc_choice *c)
 {
     json_t *text = json_stringn(c->n_text ? c->text : "", c->n_text);
@@ -59,15 +67,17 @@ json_t *acc_reply_whole(const acc_reply *r, acc_choice *choice, size_t n)
             return NULL;
         }
     }
-    json_t *o = envelope(r, r->request->chat ? "chat.completion" : "text_completion", list);
-    if (json_object_set_new(o, "usage", usage(r)) == 0) return o;
-    json_decref(o);
-    return NULL;
+    return with_usage(r, envelope(r, r->request->chat ? "chat.completion" : "text_completion", list));
+}
+
+static json_t *chunk_envelope(const acc_reply *r, json_t *choices)
+{
+    return envelope(r, r->request->chat ? "chat.completion.chunk" : "text_completion", choices);
 }
 
 static json_t *chunk(const acc_reply *r, json_t *choice)
 {
-    return envelope(r, r->request->chat ? "chat.completion.chunk" : "text_completion", json_pack("[o]", choice));
+    return chunk_envelope(r, json_pack("[o]", choice));
 }
 
 json_t *acc_reply_role(const acc_reply *r, const acc_choice *c)
@@ -100,8 +110,5 @@ json_t *acc_reply_end(const acc_reply *r, acc_choice *c)
 
 json_t *acc_reply_usage(const acc_reply *r)
 {
-    json_t *o = envelope(r, r->request->chat ? "chat.completion.chunk" : "text_completion", json_array());
-    if (json_object_set_new(o, "usage", usage(r)) == 0) return o;
-    json_decref(o);
-    return NULL;
+    return with_usage(r, chunk_envelope(r, json_array()));
 }
