@@ -6,6 +6,7 @@
 #include "serve/fields.h"
 #include "serve/http.h"
 #include "serve/request.h"
+#include "serve/text.h"
 
 void acc_serve_health(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
 {
@@ -106,43 +107,23 @@ void acc_serve_tokenize(acc_http *h, struct evhttp_request *req, const char *pat
     free(ids);
 }
 
-/* The text of ids; NULL: out of memory. */
-static char *text_of(const accllm_tokenizer *tok, const int32_t *ids, size_t n, size_t *len)
-{
-    size_t cap = 16, one;
-    for (size_t i = 0; i < n; i++) {
-        (void)accllm_token_bytes(tok, ids[i], &one);
-        cap += 3 * one + 16;
-    }
-    char *text = malloc(cap);
-    if (!text) return NULL;
-    accllm_text_stream stream;
-    accllm_text_stream_init(&stream, true);
-    *len = 0;
-    for (size_t i = 0; i < n; i++) *len += accllm_text_stream_push(&stream, tok, ids[i], text + *len, cap - *len);
-    *len += accllm_text_stream_flush(&stream, text + *len, cap - *len);
-    return text;
-}
-
 void acc_serve_detokenize(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
 {
     acc_problem p;
     int32_t *ids = NULL;
-    size_t n, len = 0;
+    size_t n;
     const json_t *list = json_is_object(body) ? acc_field(body, "tokens") : NULL;
     (void)path;
     bool ok = json_is_array(list) ||
               acc_refuse(&p, 400, "missing_required_parameter", "tokens", "tokens must be a list of token ids");
     ok = ok && acc_read_ids(h->service, list, "tokens", &ids, &n, &p);
-    char *text = ok ? text_of(h->service->tok, ids, n, &len) : NULL;
+    json_t *text = ok ? acc_text_of(h->service->tok, ids, n, true) : NULL;
     if (ok && !text) ok = acc_refuse_memory(&p);
     if (ok) {
-        json_t *s = json_stringn(text, len);
-        acc_http_json(h, req, 200, json_pack("{s:o,s:O}", "prompt", s, "content", s));
+        acc_http_json(h, req, 200, json_pack("{s:o,s:O}", "prompt", text, "content", text));
     } else {
         acc_http_refuse(h, req, &p);
     }
-    free(text);
     free(ids);
 }
 

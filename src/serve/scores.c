@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "serve/text.h"
+
 /* JSON has no infinity; OpenAI's API says -9999 for what is impossible. */
 static json_t *number(float logprob)
 {
@@ -12,41 +14,28 @@ static json_t *number(float logprob)
     return json_real(isinf(logprob) ? -9999.0 : (double)logprob);
 }
 
-/* The token's text; parts of characters as U+FFFD. */
-static json_t *shown_text(const accllm_tokenizer *tok, int32_t id)
+/* "bytes:\xe2\x80" */
+static json_t *escaped(const char *bytes, size_t n)
 {
-    size_t n;
-    const char *bytes = accllm_token_bytes(tok, id, &n);
-    if (n == 0) return json_string(accllm_token_text(tok, id));
-    json_t *whole = json_stringn(bytes, n);
-    if (whole) return whole;
-    size_t cap = 3 * n + 32;
+    const size_t cap = 6 + 4 * n + 1;
     char *out = malloc(cap);
     if (!out) return NULL;
-    accllm_text_stream s;
-    accllm_text_stream_init(&s, false);
-    size_t len = accllm_text_stream_push(&s, tok, id, out, cap);
-    len += accllm_text_stream_flush(&s, out + len, cap - len);
-    json_t *text = json_stringn(out, len);
+    size_t len = (size_t)snprintf(out, cap, "bytes:");
+    for (size_t i = 0; i < n; i++) len += (size_t)snprintf(out + len, cap - len, "\\x%02x", (unsigned char)bytes[i]);
+    json_t *text = json_string(out);
     free(out);
     return text;
 }
 
-/* The token's text; parts of characters as "bytes:\xe2\x80", so that different tokens stay different. */
-static json_t *exact_text(const accllm_tokenizer *tok, int32_t id)
+/* The token's text; parts of characters as U+FFFD or, exact, escaped, so that different tokens stay different. */
+static json_t *token_text(const accllm_tokenizer *tok, int32_t id, bool exact)
 {
     size_t n;
     const char *bytes = accllm_token_bytes(tok, id, &n);
     if (n == 0) return json_string(accllm_token_text(tok, id));
     json_t *whole = json_stringn(bytes, n);
     if (whole) return whole;
-    char *out = malloc(6 + 4 * n + 1);
-    if (!out) return NULL;
-    char *at = stpcpy(out, "bytes:");
-    for (size_t i = 0; i < n; i++) at += sprintf(at, "\\x%02x", (unsigned char)bytes[i]);
-    json_t *text = json_string(out);
-    free(out);
-    return text;
+    return exact ? escaped(bytes, n) : acc_text_of(tok, &id, 1, false);
 }
 
 static json_t *byte_list(const accllm_tokenizer *tok, int32_t id)
@@ -64,7 +53,7 @@ static json_t *byte_list(const accllm_tokenizer *tok, int32_t id)
 
 static json_t *entry(const accllm_tokenizer *tok, int32_t id, float logprob)
 {
-    return json_pack("{s:o,s:o,s:o}", "token", shown_text(tok, id), "logprob", number(logprob), "bytes",
+    return json_pack("{s:o,s:o,s:o}", "token", token_text(tok, id, false), "logprob", number(logprob), "bytes",
                      byte_list(tok, id));
 }
 
@@ -81,7 +70,7 @@ json_t *acc_score_chat(const accllm_tokenizer *tok, const acc_record *r)
 /* Different tokens may have the same text: the likeliest, which comes first, stays. */
 static void add_top(json_t *top, const accllm_tokenizer *tok, int32_t id, float logprob)
 {
-    json_t *text = exact_text(tok, id);
+    json_t *text = token_text(tok, id, true);
     const char *key = json_string_value(text);
     if (key && !json_object_get(top, key)) (void)json_object_set_new(top, key, number(logprob));
     json_decref(text);
@@ -94,7 +83,7 @@ bool acc_score_completion(json_t *const arrays[4], const accllm_tokenizer *tok, 
         for (uint32_t i = 0; i < r->n_top; i++) add_top(top, tok, r->top[i].id, r->top[i].logprob);
         add_top(top, tok, r->id, r->logprob); /* the token itself always, as OpenAI's API does */
     }
-    json_t *item[4] = {exact_text(tok, r->id), number(r->logprob), top, json_integer((json_int_t)offset)};
+    json_t *item[4] = {token_text(tok, r->id, true), number(r->logprob), top, json_integer((json_int_t)offset)};
     bool ok = true;
     for (size_t i = 0; i < 4; i++) ok &= json_array_append_new(arrays[i], item[i]) == 0;
     return ok;
