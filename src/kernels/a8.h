@@ -18,6 +18,19 @@ typedef void acc_codes_fn(const float *x, const float *g, uint32_t n, uint32_t n
 /* The same for n floats, a multiple of 32; returns the codes' sum. */
 typedef int32_t acc_codes_sum_fn(const float *x, uint32_t n, float inv, int8_t *a);
 
+/* The end of an acc_max_abs_fn: elements from i on; top: the result for those before. */
+ACC_INLINE uint32_t acc_max_abs_rest(const float *x, const float *g, uint32_t i, uint32_t n, uint32_t top)
+{
+    for (; i < n; i++) {
+        uint32_t bits;
+        float v = g ? x[i] * g[i] : x[i];
+        memcpy(&bits, &v, sizeof bits);
+        bits &= 0x7fffffff;
+        if (bits > top) top = bits;
+    }
+    return top;
+}
+
 /* Vectors below this magnitude have the scale 0 and all codes 0. */
 #define ACC_A8_LEAST 0x1p-100f
 

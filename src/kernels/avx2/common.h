@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernels/a8.h"
 #include "kernels/avx2/avx2.h"
 #include "kernels/inline.h"
 
@@ -86,15 +87,7 @@ ACC_INLINE uint32_t max_abs256(const float *x, const float *g, uint32_t n)
         a = _mm256_max_epi32(a, magnitude256(scaled256(x, g, i)));
         b = _mm256_max_epi32(b, magnitude256(scaled256(x, g, i + 8)));
     }
-    uint32_t top = max_lane256(_mm256_max_epi32(a, b));
-    for (; i < n; i++) {
-        uint32_t bits;
-        float v = g ? x[i] * g[i] : x[i];
-        memcpy(&bits, &v, sizeof bits);
-        bits &= 0x7fffffff;
-        if (bits > top) top = bits;
-    }
-    return top;
+    return acc_max_abs_rest(x, g, i, n, max_lane256(_mm256_max_epi32(a, b)));
 }
 
 /* Thirty-two times rne(x * inv) as int8; the products lie in -127.5..127.5 (A8's inv), so nothing saturates. */

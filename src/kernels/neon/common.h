@@ -5,6 +5,7 @@
 #include <arm_neon.h>
 #include <string.h>
 
+#include "kernels/a8.h"
 #include "kernels/inline.h"
 
 /* sum(x * y) of docs/numerics.md in its order: 64 partials, then halves. x and y may be the same. */
@@ -50,15 +51,7 @@ ACC_INLINE uint32_t max_abs_neon(const float *x, const float *g, uint32_t n)
         a = vmaxq_u32(a, magnitude(scaled(x, g, i)));
         b = vmaxq_u32(b, magnitude(scaled(x, g, i + 4)));
     }
-    uint32_t top = vmaxvq_u32(vmaxq_u32(a, b));
-    for (; i < n; i++) {
-        uint32_t bits;
-        float v = g ? x[i] * g[i] : x[i];
-        memcpy(&bits, &v, sizeof bits);
-        bits &= 0x7fffffff;
-        if (bits > top) top = bits;
-    }
-    return top;
+    return acc_max_abs_rest(x, g, i, n, vmaxvq_u32(vmaxq_u32(a, b)));
 }
 
 /* The low bytes of sixteen 32-bit numbers. */
