@@ -56,4 +56,18 @@ static inline uint32_t acc_attn_group(uint32_t left)
     return left == 5 || left == 6 ? 3 : left < ACC_ATTN_GROUP ? left : ACC_ATTN_GROUP;
 }
 
+/* Calls f for the heads, a group at a time, with the group's size as a constant. */
+#define ACC_ATTN_EACH_GROUP(g, scratch, f)                   \
+    for (uint32_t h0 = 0, nh; h0 < (g)->n_heads; h0 += nh) { \
+        nh = acc_attn_group((g)->n_heads - h0);              \
+        if (nh == 1)                                         \
+            f(g, h0, 1, scratch);                            \
+        else if (nh == 2)                                    \
+            f(g, h0, 2, scratch);                            \
+        else if (nh == 3)                                    \
+            f(g, h0, 3, scratch);                            \
+        else                                                 \
+            f(g, h0, 4, scratch);                            \
+    }
+
 #endif

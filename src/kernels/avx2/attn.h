@@ -69,18 +69,4 @@ static inline void attn_output(const acc_attn_segment *g, uint32_t head, acc_att
     memcpy(o, f, g->head_dim * sizeof *o);
 }
 
-/* Calls f for the heads, a group at a time, with the group's size as a constant. */
-#define ACC_ATTN_EACH_GROUP(g, scratch, f)                   \
-    for (uint32_t h0 = 0, nh; h0 < (g)->n_heads; h0 += nh) { \
-        nh = acc_attn_group((g)->n_heads - h0);              \
-        if (nh == 1)                                         \
-            f(g, h0, 1, scratch);                            \
-        else if (nh == 2)                                    \
-            f(g, h0, 2, scratch);                            \
-        else if (nh == 3)                                    \
-            f(g, h0, 3, scratch);                            \
-        else                                                 \
-            f(g, h0, 4, scratch);                            \
-    }
-
 #endif

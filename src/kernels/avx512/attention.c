@@ -177,29 +177,24 @@ ACC_INLINE void heads(const acc_attn_segment *g, uint32_t h0, const int bits, co
     for (int h = 0; h < nh; h++) output(g, h0 + (uint32_t)h, t, h);
 }
 
-ACC_INLINE void attend(const acc_attn_segment *g, const int bits, acc_attn_scratch *t)
+ACC_INLINE void heads4(const acc_attn_segment *g, uint32_t h0, const int nh, acc_attn_scratch *t)
 {
-    for (uint32_t h0 = 0, nh; h0 < g->n_heads; h0 += nh) {
-        nh = acc_attn_group(g->n_heads - h0);
-        if (nh == 1)
-            heads(g, h0, bits, 1, t);
-        else if (nh == 2)
-            heads(g, h0, bits, 2, t);
-        else if (nh == 3)
-            heads(g, h0, bits, 3, t);
-        else
-            heads(g, h0, bits, 4, t);
-    }
+    heads(g, h0, 4, nh, t);
+}
+
+ACC_INLINE void heads8(const acc_attn_segment *g, uint32_t h0, const int nh, acc_attn_scratch *t)
+{
+    heads(g, h0, 8, nh, t);
 }
 
 void acc_attn4_avx512(const acc_attn_segment *g, void *scratch)
 {
-    attend(g, 4, scratch);
+    ACC_ATTN_EACH_GROUP(g, scratch, heads4)
 }
 
 void acc_attn8_avx512(const acc_attn_segment *g, void *scratch)
 {
-    attend(g, 8, scratch);
+    ACC_ATTN_EACH_GROUP(g, scratch, heads8)
 }
 
 void acc_kernels_init_avx512_attn(acc_kernels *k)
