@@ -10,11 +10,6 @@
 #include "core/hash.h"
 #include "core/memory.h"
 
-static uint32_t blocks_of(uint32_t n)
-{
-    return (n + ACC_ISA_LANES - 1) / ACC_ISA_LANES;
-}
-
 /* ---- instructions ---- */
 
 acc_inst *acc_build_emit(acc_builder *b, acc_isa_opcode op, unsigned wait, unsigned signal)
@@ -118,7 +113,7 @@ static void build(acc_builder *b, int8_t *ints, uint8_t *m)
     acc_build_set(b, mov, ACC_F_ADDRESS, h->region[ACC_REGION_EMBEDDING].line);
     acc_build_set(b, mov, ACC_F_SCALED, b->m->embd_scale != NULL);
     acc_build_set(b, mov, ACC_F_SCALE, b->m->embd_scale ? acc_build_vector(b, b->m->embd_scale, hp->n_embd) : 0);
-    acc_build_set(b, mov, ACC_F_GROUP, e->group == 128 ? 2 : e->group == 64 ? 1 : 0);
+    acc_build_set(b, mov, ACC_F_GROUP, acc_stream_group(e));
     acc_build_set(b, mov, ACC_F_GROUPED, e->format != ACC_FMT_W8);
     acc_build_layers(b);
     put_head(b);
@@ -138,8 +133,8 @@ static void build(acc_builder *b, int8_t *ints, uint8_t *m)
 static accllm_status place_vectors(acc_builder *b, accllm_error *err)
 {
     const acc_hparams *hp = &b->m->hp;
-    const uint32_t q = blocks_of(hp->n_heads * hp->head_dim), kv = blocks_of(hp->n_kv_heads * hp->head_dim);
-    const uint32_t x = blocks_of(hp->n_embd), ff = blocks_of(hp->n_ff);
+    const uint32_t q = acc_blocks_of(hp->n_heads * hp->head_dim), kv = acc_blocks_of(hp->n_kv_heads * hp->head_dim);
+    const uint32_t x = acc_blocks_of(hp->n_embd), ff = acc_blocks_of(hp->n_ff);
     b->at = (acc_places){.q = x, .k = x + q, .v = x + q + kv, .att = x + q + 2 * kv};
     b->at.pairs = b->at.att + q;
     b->at.ff = b->at.pairs + 2 * ff;

@@ -25,7 +25,7 @@ static void stream(acc_builder *b, const acc_linear *l, uint32_t first, uint32_t
     if (!code) spare = acc_inst_make(ACC_OP_MM, wait, signal);
     acc_build_set(b, mm, ACC_F_FORMAT, w->format);
     acc_build_set(b, mm, ACC_F_LEVELS, w->format == ACC_FMT_W2S ? acc_stream_levels(w) : 0);
-    acc_build_set(b, mm, ACC_F_GROUP, w->group == 128 ? 2 : w->group == 64 ? 1 : 0);
+    acc_build_set(b, mm, ACC_F_GROUP, acc_stream_group(w));
     acc_build_set(b, mm, ACC_F_BIAS, l->part[first].bias != NULL);
     acc_build_set(b, mm, ACC_F_GROUPS, w->col_groups);
     acc_build_set(b, mm, ACC_F_BLOCKS, blocks);

@@ -63,6 +63,12 @@ static inline uint32_t acc_vector_lines(uint32_t n, uint32_t channels)
     return (acc_lines_of((uint64_t)n * 4) + channels - 1) / channels;
 }
 
+/* Blocks of the vector memory that n floats take, row blocks of a matrix of n rows. */
+static inline uint64_t acc_blocks_of(uint64_t n)
+{
+    return (n + ACC_ISA_LANES - 1) / ACC_ISA_LANES;
+}
+
 /* Beats of a quad column, and lines of a tile of `group` columns. */
 static inline uint32_t acc_tile_lines(acc_isa_format f, uint32_t group)
 {

@@ -76,11 +76,6 @@ static accllm_status blocks_in(const checker *c, acc_isa_operand f, uint64_t n)
     return no(c, "reaches beyond the vector memory");
 }
 
-static uint64_t blocks_of(uint64_t n)
-{
-    return (n + ACC_ISA_LANES - 1) / ACC_ISA_LANES;
-}
-
 /* ---- streams ---- */
 
 /* The codes of one line of an octet, or of a dense tile. */
@@ -160,8 +155,8 @@ static accllm_status check_vec(const checker *c, const acc_inst *i)
 {
     const uint32_t n = acc_inst_get(i, ACC_F_N), op = acc_inst_get(i, ACC_F_OP);
     if (n > ACC_ISA_CODES_MAX) return no(c, "more elements than there are activation codes");
-    ACC_TRY(blocks_in(c, ACC_F_SRC, op == ACC_VECTOR_SILU ? 2 * blocks_of(n) : blocks_of(n)));
-    if (op == ACC_VECTOR_SILU) ACC_TRY(blocks_in(c, ACC_F_DST, blocks_of(n)));
+    ACC_TRY(blocks_in(c, ACC_F_SRC, op == ACC_VECTOR_SILU ? 2 * acc_blocks_of(n) : acc_blocks_of(n)));
+    if (op == ACC_VECTOR_SILU) ACC_TRY(blocks_in(c, ACC_F_DST, acc_blocks_of(n)));
     if (op != ACC_VECTOR_NORM) return ACCLLM_OK;
     return lines_in(c, ACC_F_GAIN, ACC_STRIDE_WEIGHTS, acc_vector_lines(n, c->im->h.channels), ACC_REGION_WEIGHTS);
 }
@@ -171,7 +166,7 @@ static accllm_status check_mov(const checker *c, const acc_inst *i)
     const acc_image_header *h = &c->im->h;
     const uint32_t n = acc_inst_get(i, ACC_F_N), vector = acc_vector_lines(n, h->channels);
     if (n > ACC_ISA_CODES_MAX) return no(c, "more elements than a vector may have");
-    ACC_TRY(blocks_in(c, ACC_F_BLOCK, blocks_of(n)));
+    ACC_TRY(blocks_in(c, ACC_F_BLOCK, acc_blocks_of(n)));
     if (acc_inst_get(i, ACC_F_OP) == ACC_MOVE_STORE)
         return lines_in(c, ACC_F_ADDRESS, ACC_STRIDE_TRACE, vector, ACC_REGION_TRACE);
     if (acc_inst_get(i, ACC_F_SCALED)) ACC_TRY(lines_in(c, ACC_F_SCALE, ACC_STRIDE_NONE, vector, ACC_REGION_WEIGHTS));
@@ -187,19 +182,19 @@ static accllm_status check_inst(const checker *c)
     case ACC_OP_MM:
         return check_mm(c, i);
     case ACC_OP_KVW:
-        ACC_TRY(blocks_in(c, ACC_F_KEYS, blocks_of((uint64_t)h->g.n_kv_heads * h->g.head_dim)));
-        ACC_TRY(blocks_in(c, ACC_F_VALUES, blocks_of((uint64_t)h->g.n_kv_heads * h->g.head_dim)));
+        ACC_TRY(blocks_in(c, ACC_F_KEYS, acc_blocks_of((uint64_t)h->g.n_kv_heads * h->g.head_dim)));
+        ACC_TRY(blocks_in(c, ACC_F_VALUES, acc_blocks_of((uint64_t)h->g.n_kv_heads * h->g.head_dim)));
         return check_params(c, acc_inst_get(i, ACC_F_MEAN) + acc_inst_get(i, ACC_F_DIRECTION));
     case ACC_OP_ATT:
-        ACC_TRY(blocks_in(c, ACC_F_QUERIES, blocks_of((uint64_t)h->g.n_heads * h->g.head_dim)));
-        ACC_TRY(blocks_in(c, ACC_F_DST, blocks_of((uint64_t)h->g.n_heads * h->g.head_dim)));
+        ACC_TRY(blocks_in(c, ACC_F_QUERIES, acc_blocks_of((uint64_t)h->g.n_heads * h->g.head_dim)));
+        ACC_TRY(blocks_in(c, ACC_F_DST, acc_blocks_of((uint64_t)h->g.n_heads * h->g.head_dim)));
         return check_params(c, acc_inst_get(i, ACC_F_MEAN));
     case ACC_OP_VEC:
         return check_vec(c, i);
     case ACC_OP_MOV:
         return check_mov(c, i);
     case ACC_OP_TOP: {
-        const uint64_t blocks = blocks_of(acc_inst_get(i, ACC_F_N));
+        const uint64_t blocks = acc_blocks_of(acc_inst_get(i, ACC_F_N));
         return lines_in(c, ACC_F_ADDRESS, ACC_STRIDE_NONE, (blocks + h->channels - 1) / h->channels * 4,
                         ACC_REGION_LOGITS);
     }

@@ -88,7 +88,7 @@ void acc_model_kvw(acc_model *d, const acc_inst *i)
     float cos[ACC_ISA_HEAD_DIM_MAX / 2], sin[ACC_ISA_HEAD_DIM_MAX / 2], x[ACC_ISA_HEAD_DIM_MAX];
     if (!open_unit(&u, d, i)) return;
     const uint32_t n = u.g.head_dim, keys = acc_inst_get(i, ACC_F_KEYS), values = acc_inst_get(i, ACC_F_VALUES);
-    const uint64_t blocks = ((uint64_t)u.g.n_kv_heads * n + ACC_ISA_LANES - 1) / ACC_ISA_LANES;
+    const uint64_t blocks = acc_blocks_of((uint64_t)u.g.n_kv_heads * n);
     if (!acc_model_has_blocks(d, keys, blocks) || !acc_model_has_blocks(d, values, blocks)) return;
     const bool sink = u.t < u.g.sinks;
     acc_rope_angles(sink ? u.t : u.t % u.g.page, u.steps, n, cos, sin);
@@ -270,7 +270,7 @@ void acc_model_att(acc_model *d, const acc_inst *i)
 {
     unit u;
     if (!open_unit(&u, d, i)) return;
-    const uint64_t blocks = ((uint64_t)u.g.n_heads * u.g.head_dim + ACC_ISA_LANES - 1) / ACC_ISA_LANES;
+    const uint64_t blocks = acc_blocks_of((uint64_t)u.g.n_heads * u.g.head_dim);
     if (!acc_model_has_blocks(d, acc_inst_get(i, ACC_F_QUERIES), blocks) ||
         !acc_model_has_blocks(d, acc_inst_get(i, ACC_F_DST), blocks))
         return;

@@ -17,9 +17,10 @@ typedef struct engine {
 /* Each pick is L1 or L2 times an activation code; a lane adds two of them. */
 static void make_quads(acc_model *d, uint32_t quads, uint32_t levels)
 {
-    const int l1 = levels == ACC_LEVELS_2_5 ? 2 : 1, l2 = levels == ACC_LEVELS_2_5   ? 5
-                                                          : levels == ACC_LEVELS_1_3 ? 3
-                                                                                     : 2;
+    static const int magnitudes[4][2] = {
+        [ACC_LEVELS_1_2] = {1, 2}, [ACC_LEVELS_1_3] = {1, 3}, [ACC_LEVELS_2_5] = {2, 5}, [3] = {1, 2}, /* reserved */
+    };
+    const int l1 = magnitudes[levels][0], l2 = magnitudes[levels][1];
     const int value[4] = {-l2, -l1, l1, l2};
     for (uint32_t q = 0; q < quads; q++)
         for (unsigned c = 0; c < 128; c++) {

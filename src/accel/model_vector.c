@@ -9,16 +9,11 @@ static float *block(const acc_model *d, uint32_t b)
     return d->vmem + (size_t)b * ACC_ISA_LANES;
 }
 
-static uint32_t blocks_of(uint32_t n)
-{
-    return (n + ACC_ISA_LANES - 1) / ACC_ISA_LANES;
-}
-
 /* Gate and up blocks take turns. */
 static const float *silu(const acc_model *d, const acc_inst *i, uint32_t n)
 {
     const uint32_t src = acc_inst_get(i, ACC_F_SRC), dst = acc_inst_get(i, ACC_F_DST);
-    for (uint32_t b = 0; b < blocks_of(n); b++) {
+    for (uint32_t b = 0; b < acc_blocks_of(n); b++) {
         const uint32_t left = n - b * ACC_ISA_LANES;
         acc_silu_mul(block(d, src + 2 * b), block(d, src + 2 * b + 1), block(d, dst + b),
                      left < ACC_ISA_LANES ? left : ACC_ISA_LANES);
@@ -36,8 +31,8 @@ void acc_model_vec(acc_model *d, const acc_inst *i)
         (void)acc_model_fail(d, ACC_ERROR_BAD_FIELD, 0);
         return;
     }
-    if (!acc_model_has_blocks(d, src, (op == ACC_VECTOR_SILU ? 2 : 1) * (uint64_t)blocks_of(n))) return;
-    if (op == ACC_VECTOR_SILU && !acc_model_has_blocks(d, acc_inst_get(i, ACC_F_DST), blocks_of(n))) return;
+    if (!acc_model_has_blocks(d, src, (op == ACC_VECTOR_SILU ? 2 : 1) * acc_blocks_of(n))) return;
+    if (op == ACC_VECTOR_SILU && !acc_model_has_blocks(d, acc_inst_get(i, ACC_F_DST), acc_blocks_of(n))) return;
     if (op == ACC_VECTOR_NORM) {
         if (!acc_model_load(d, acc_inst_get(i, ACC_F_GAIN), d->gain, n)) return;
         ok = acc_norm_a8(block(d, src), d->gain, n, pad, acc_model_float(d, ACC_REG_NORM_EPSILON), d->codes, &d->scale);
@@ -64,7 +59,7 @@ static void embed(acc_model *d, const acc_inst *i)
         x[k] = (float)((int8_t)codes[k] * (grouped ? m[k / group] : 1)) * rscale;
         if (scaled) x[k] *= d->gain[k];
     }
-    memset(x + n, 0, (size_t)(blocks_of(n) * ACC_ISA_LANES - n) * sizeof *x);
+    memset(x + n, 0, (size_t)(acc_blocks_of(n) * ACC_ISA_LANES - n) * sizeof *x);
 }
 
 void acc_model_mov(acc_model *d, const acc_inst *i)
@@ -74,7 +69,7 @@ void acc_model_mov(acc_model *d, const acc_inst *i)
         (void)acc_model_fail(d, ACC_ERROR_BAD_FIELD, 0);
         return;
     }
-    if (!acc_model_has_blocks(d, at, blocks_of(n))) return;
+    if (!acc_model_has_blocks(d, at, acc_blocks_of(n))) return;
     if (acc_inst_get(i, ACC_F_OP) == ACC_MOVE_EMBED)
         embed(d, i);
     else
@@ -86,7 +81,7 @@ void acc_model_top(acc_model *d, const acc_inst *i)
     const uint32_t n = acc_inst_get(i, ACC_F_N), line = acc_inst_get(i, ACC_F_ADDRESS);
     float best = -__builtin_inff();
     uint32_t at = 0;
-    if (!acc_model_has_lines(d, line, (uint64_t)(blocks_of(n) + d->channels - 1) / d->channels * 4)) return;
+    if (!acc_model_has_lines(d, line, (acc_blocks_of(n) + d->channels - 1) / d->channels * 4)) return;
     for (uint32_t k = 0; k < n; k++) {
         const uint32_t b = k / ACC_ISA_LANES, r = k % ACC_ISA_LANES;
         float x;

@@ -17,6 +17,11 @@ acc_isa_levels acc_stream_levels(const acc_weight *w)
     return w->level2 == 5 ? ACC_LEVELS_2_5 : w->level2 == 3 ? ACC_LEVELS_1_3 : ACC_LEVELS_1_2;
 }
 
+uint32_t acc_stream_group(const acc_weight *w)
+{
+    return w->group == 128 ? 2 : w->group == 64 ? 1 : 0;
+}
+
 /* Eight quad columns of 56 bytes in seven lines of 64. */
 static void octet(const uint8_t *columns, uint8_t *lines)
 {

@@ -17,5 +17,7 @@ bool acc_stream_alike(const acc_stream_part *a, const acc_stream_part *b);
 void acc_stream_block(const acc_stream_part *part, uint32_t rb, uint8_t *lines);
 /* The levels of a W2S matrix as instructions name them. */
 acc_isa_levels acc_stream_levels(const acc_weight *w);
+/* The group of any matrix, 32 << it. */
+uint32_t acc_stream_group(const acc_weight *w);
 
 #endif
