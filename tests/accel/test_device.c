@@ -15,6 +15,7 @@
 #include "accel/rig.h"
 #include "core/hash.h"
 #include "support/pack.h"
+#include "support/shapes.h"
 
 #define MAX_TOKENS 400
 
@@ -56,45 +57,20 @@ static void every_shape_and_format(void **state)
 {
     (void)state;
     static const struct {
-        uint32_t heads, kv_heads, head_dim, embd, ff, vocab, page, channels, group;
-        bool tied, biases;
-        acc_format format, head;
-        uint32_t l1, l2;
-    } shapes[] = {
-        {4, 4, 48, 0, 100, 300, 16, 1, 0, true, false, ACC_FMT_W2S, ACC_FMT_W8, 1, 2},
-        {6, 2, 64, 0, 132, 300, 256, 2, 0, false, true, ACC_FMT_W4, ACC_FMT_W4, 1, 2},
-        {5, 1, 128, 200, 200, 301, 64, 4, 64, true, true, ACC_FMT_W2S, ACC_FMT_W4, 2, 5},
-        {2, 1, 256, 72, 68, 260, 4096, 3, 0, false, false, ACC_FMT_W8, ACC_FMT_W8, 1, 2},
-        {3, 3, 8, 0, 52, 300, 32, 2, 32, true, true, ACC_FMT_W2S, ACC_FMT_W8, 1, 3},
-        {9, 3, 64, 576, 300, 300, 256, 4, 0, true, false, ACC_FMT_W2S, ACC_FMT_W8, 1, 3},
-        {4, 2, 48, 100, 132, 300, 64, 32, 0, false, true, ACC_FMT_W2, ACC_FMT_W8, 1, 2},
-        {3, 1, 64, 0, 200, 301, 256, 1, 0, true, false, ACC_FMT_W2, ACC_FMT_W2, 1, 2},
-        {2, 2, 32, 0, 96, 300, 64, 1, 0, false, false, ACC_FMT_W4, ACC_FMT_W2S, 1, 2},
-    };
-    for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        tiny_options t = tiny_defaults();
+        uint32_t channels, group, l1, l2;
+    } more[N_SHAPES] = {{1, 0, 1, 2}, {2, 0, 1, 2},  {4, 64, 2, 5}, {3, 0, 1, 2}, {2, 32, 1, 3},
+                        {4, 0, 1, 3}, {32, 0, 1, 2}, {1, 0, 1, 2},  {1, 0, 1, 2}};
+    for (uint32_t i = 0; i < N_SHAPES; i++) {
+        tiny_options t;
+        pack_options p;
+        shape_options(i, &t, &p);
         t.n_layers = 2 + i % 2;
-        t.n_heads = shapes[i].heads;
-        t.n_kv_heads = shapes[i].kv_heads;
-        t.head_dim = shapes[i].head_dim;
-        t.n_embd = shapes[i].embd;
-        t.n_ff = shapes[i].ff;
-        t.n_vocab = shapes[i].vocab;
-        t.tied = shapes[i].tied;
-        t.biases = shapes[i].biases;
-        if (t.biases) t.arch = "qwen2";
-        pack_options p = pack_defaults(shapes[i].format);
-        p.head = shapes[i].head;
-        p.page = shapes[i].page;
-        p.group = shapes[i].group;
-        p.level1 = shapes[i].l1;
-        p.level2 = shapes[i].l2;
-        p.k_mean = i % 2 == 0;
-        p.q_direction = i % 3 != 1;
-        p.embd_scale = t.tied && i != 4;
+        p.group = more[i].group;
+        p.level1 = more[i].l1;
+        p.level2 = more[i].l2;
         char *path = tiny_model(&t, &p);
-        check(path, (run_options){.sinks = 3, .window = 50, .near = 8 * i, .bits = i % 3 ? 4 : 8}, shapes[i].channels,
-              i, 90);
+        check(path, (run_options){.sinks = 3, .window = 50, .near = 8 * i, .bits = i % 3 ? 4 : 8}, more[i].channels, i,
+              90);
         drop_model(path);
     }
 }

@@ -1,0 +1,12 @@
+/* Tiny models that between them have every format and the shapes at which engines might go wrong. */
+#ifndef ACC_TESTS_SUPPORT_SHAPES_H
+#define ACC_TESTS_SUPPORT_SHAPES_H
+
+#include "support/pack.h"
+
+#define N_SHAPES 9
+
+/* Model i < N_SHAPES, of 2 layers. */
+void shape_options(uint32_t i, tiny_options *t, pack_options *p);
+
+#endif
