@@ -85,9 +85,9 @@ static int announce(const serve_state *s)
     const accllm_server_info *info = accllm_server_get_info(s->server);
     char model[16], session[16], all[16];
     uint64_t total = info->model_bytes + info->sessions * info->session_bytes;
-    cli_error("%s at %s/v1: %u sessions of %s beside the model's %s, %s in all", info->model_name, info->url,
-              info->sessions, cli_size_text(info->session_bytes, session), cli_size_text(info->model_bytes, model),
-              cli_size_text(total, all));
+    cli_error("%s at %s/v1, chat at %s/: %u sessions of %s beside the model's %s, %s in all", info->model_name,
+              info->url, info->url, info->sessions, cli_size_text(info->session_bytes, session),
+              cli_size_text(info->model_bytes, model), cli_size_text(total, all));
     if (s->n_keys == 0 && s->o->host && strcmp(s->o->host, "127.0.0.1") != 0)
         cli_error("note: all who can reach %s may ask; --api-key-file sets keys", info->url);
     if (!s->o->json) return CLI_OK;

@@ -1,5 +1,6 @@
 /* The short answers: health, metrics, models, the tokenizer. */
 #include <event2/buffer.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,13 +36,32 @@ void acc_serve_metrics(acc_http *h, struct evhttp_request *req, const char *path
     if (out) evbuffer_free(out);
 }
 
+/* What holds for a request that does not say. A float is shown by the fewest digits that name it. */
+static json_t *sampling(const acc_service *s)
+{
+    char digits[32];
+    const accllm_sampler_params *p = &s->sampler;
+    const float value[] = {p->temperature, p->top_p, p->min_p, p->repeat_penalty};
+    double shown[4];
+    for (size_t i = 0; i < 4; i++) {
+        (void)snprintf(digits, sizeof digits, "%.6g", (double)value[i]);
+        shown[i] = strtod(digits, NULL);
+    }
+    return json_pack("{s:f,s:f,s:f,s:f,s:I,s:I}", "temperature", shown[0], "top_p", shown[1], "min_p", shown[2],
+                     "repetition_penalty", shown[3], "top_k", (json_int_t)p->top_k, "max_tokens",
+                     (json_int_t)s->max_tokens);
+}
+
 static json_t *model(const acc_service *s)
 {
-    return json_pack("{s:s,s:s,s:I,s:s,s:I,s:{s:I,s:I,s:f}}", "id", s->model_name, "object", "model", "created",
+    json_t *meta = json_pack("{s:I,s:I,s:f,s:b,s:I,s:o,s:o,s:o}", "n_params", (json_int_t)s->info->n_params, "n_vocab",
+                             (json_int_t)s->info->n_vocab, "bits_per_weight", s->info->bits_per_weight, "chat",
+                             accllm_chat_supported(s->tok), "n_ctx_train", (json_int_t)s->info->n_ctx_train, "sinks",
+                             s->n_ctx ? json_null() : json_integer(s->sinks), "window",
+                             s->n_ctx ? json_null() : json_integer(s->window), "sampling", sampling(s));
+    return json_pack("{s:s,s:s,s:I,s:s,s:I,s:o}", "id", s->model_name, "object", "model", "created",
                      (json_int_t)s->created, "owned_by", "accllm", "max_model_len",
-                     (json_int_t)(s->n_ctx ? s->n_ctx : s->info->n_ctx_train), "meta", "n_params",
-                     (json_int_t)s->info->n_params, "n_vocab", (json_int_t)s->info->n_vocab, "bits_per_weight",
-                     s->info->bits_per_weight);
+                     (json_int_t)(s->n_ctx ? s->n_ctx : s->info->n_ctx_train), "meta", meta);
 }
 
 void acc_serve_models(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)

@@ -1,5 +1,7 @@
 #include "serve/guard.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -69,9 +71,30 @@ static bool of_this_machine(const char *origin)
     return false;
 }
 
-bool acc_guard_origin(const acc_guard *g, const char *origin)
+static bool is_address(const char *host, size_t n)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned char address[16];
+    bool six = n > 2 && host[0] == '[' && host[n - 1] == ']';
+    if (six) host++, n -= 2;
+    if (n == 0 || n >= sizeof text) return false;
+    (void)snprintf(text, sizeof text, "%.*s", (int)n, host);
+    return inet_pton(six ? AF_INET6 : AF_INET, text, address) == 1;
+}
+
+/* The page came from this server itself. That is believed of an address alone: a name that leads here may be an
+ * attacker's, who lets his own name point to this machine once his page was loaded. */
+static bool of_this_server(const char *origin, const char *host)
+{
+    const char *rest = strstr(origin, "://");
+    if (!rest || !host || strcasecmp(rest + 3, host) != 0) return false;
+    const char *colon = strrchr(host, ':');
+    return is_address(host, colon && !strchr(colon, ']') ? (size_t)(colon - host) : strlen(host));
+}
+
+bool acc_guard_origin(const acc_guard *g, const char *origin, const char *host)
 {
     for (size_t i = 0; i < g->n_origins; i++)
         if (strcmp(g->origin[i], "*") == 0 || strcasecmp(g->origin[i], origin) == 0) return true;
-    return of_this_machine(origin);
+    return of_this_machine(origin) || of_this_server(origin, host);
 }

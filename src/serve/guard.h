@@ -18,7 +18,8 @@ void acc_guard_free(acc_guard *g);
 /* authorization: the header's value, NULL if absent. True if there are no keys, or the token is one of them; the time
  * taken tells nothing of how much of it is right. */
 bool acc_guard_key(const acc_guard *g, const char *authorization);
-/* Pages of this machine, and the origins that were given. */
-bool acc_guard_origin(const acc_guard *g, const char *origin);
+/* Pages of this machine, pages that came from this server under an IP address (host: the header's value, NULL if
+ * absent), and the origins that were given. */
+bool acc_guard_origin(const acc_guard *g, const char *origin, const char *host);
 
 #endif

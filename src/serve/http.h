@@ -1,6 +1,6 @@
 /*
  * The side that speaks HTTP: one thread, libevent's evhttp. http.c has the listener and the events, routes.c finds who
- * answers a request, endpoints.c the short answers, exchange.c answers that the engine writes.
+ * answers a request, endpoints.c the short answers, page.c the web chat, exchange.c answers that the engine writes.
  */
 #ifndef ACC_SERVE_HTTP_H
 #define ACC_SERVE_HTTP_H
@@ -53,10 +53,10 @@ int acc_http_add_json(struct evbuffer *out, const json_t *value);
 /* routes.c: evhttp's callback; arg: the acc_http. */
 void acc_route(struct evhttp_request *req, void *arg);
 
-/* endpoints.c, exchange.c: answer one request. body: NULL for GET. */
+/* endpoints.c, page.c, exchange.c: answer one request. body: NULL for GET. */
 typedef void acc_endpoint(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body);
 acc_endpoint acc_serve_health, acc_serve_metrics, acc_serve_models, acc_serve_model, acc_serve_tokenize,
-    acc_serve_detokenize, acc_serve_tokenizer_info, acc_serve_chat, acc_serve_completion;
+    acc_serve_detokenize, acc_serve_tokenizer_info, acc_serve_page, acc_serve_chat, acc_serve_completion;
 
 /* exchange.c */
 void acc_exchanges_pump(acc_http *h); /* sends what there is to send, forgets what is done */

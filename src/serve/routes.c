@@ -5,7 +5,7 @@
 #include "serve/http.h"
 
 typedef struct route {
-    const char *path; /* without /v1; one that ends in / takes all below it */
+    const char *path; /* without /v1; one that ends in / takes all below it, but for the root */
     enum evhttp_cmd_type method;
     bool open; /* asks for no key */
     acc_endpoint *answer;
@@ -21,13 +21,15 @@ static const route routes[] = {
     {"/tokenizer_info", EVHTTP_REQ_GET, false, acc_serve_tokenizer_info},
     {"/metrics", EVHTTP_REQ_GET, false, acc_serve_metrics},
     {"/health", EVHTTP_REQ_GET, true, acc_serve_health},
+    {"/", EVHTTP_REQ_GET, true, acc_serve_page},
+    {"/web/", EVHTTP_REQ_GET, true, acc_serve_page},
 };
 
 static const route *find(const char *path)
 {
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         size_t n = strlen(routes[i].path);
-        bool below = routes[i].path[n - 1] == '/' && strncmp(path, routes[i].path, n) == 0 && path[n];
+        bool below = n > 1 && routes[i].path[n - 1] == '/' && strncmp(path, routes[i].path, n) == 0 && path[n];
         if (below || strcmp(path, routes[i].path) == 0) return &routes[i];
     }
     return NULL;
@@ -42,10 +44,12 @@ static void add_header(struct evhttp_request *req, const char *name, const char 
  * answer. */
 static bool check_origin(acc_http *h, struct evhttp_request *req, acc_problem *p)
 {
-    const char *origin = evhttp_find_header(evhttp_request_get_input_headers(req), "Origin");
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(req);
+    const char *origin = evhttp_find_header(headers, "Origin");
     if (!origin) return true;
-    if (!acc_guard_origin(h->guard, origin))
-        return acc_refuse(p, 403, "origin_not_allowed", NULL, "pages of %s may not use this server", origin);
+    if (!acc_guard_origin(h->guard, origin, evhttp_find_header(headers, "Host")))
+        return acc_refuse(p, 403, "origin_not_allowed", NULL, "pages of %s may not use this server without --cors %s",
+                          origin, origin);
     add_header(req, "Access-Control-Allow-Origin", origin);
     add_header(req, "Vary", "Origin");
     return true;
@@ -100,7 +104,7 @@ void acc_route(struct evhttp_request *req, void *arg)
         answer_preflight(h, req);
         return;
     }
-    if (strncmp(path, "/v1/", 4) == 0) path += 3;
+    if (strncmp(path, "/v1/", 4) == 0 && path[4]) path += 3;
     if (ok) r = find(path);
     if (ok && !r) ok = acc_refuse(&p, 404, "not_found", NULL, "there is nothing at this address");
     if (ok && !r->open &&

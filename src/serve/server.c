@@ -115,6 +115,8 @@ static accllm_status count_sessions(accllm_server *s, accllm_model *m, size_t lo
     const uint64_t limit = s->p.memory_limit;
     uint64_t file = accllm_model_get_info(m)->file_bytes, resident = accllm_rss_bytes(), base, each;
     ACC_TRY(accllm_session_create(&one, m, &s->sp, err));
+    s->service.sinks = accllm_session_sinks(one);
+    s->service.window = accllm_session_window(one);
     s->info.session_bytes = accllm_session_bytes(one) + acc_slot_bytes(longest, accllm_model_get_info(m)->n_vocab);
     accllm_session_free(&one);
     ACC_TRY(batch_bytes(s, m, &base, &each, err));

@@ -16,9 +16,10 @@ typedef struct acc_service {
     const accllm_model_info *info;
     char model_name[128];
     accllm_sampler_params sampler;
-    uint64_t max_tokens; /* of an answer whose request does not say */
-    uint64_t n_ctx;      /* tokens that prompt and answer may have together; 0: no end */
-    int64_t created;     /* seconds since 1970 */
+    uint64_t max_tokens;    /* of an answer whose request does not say */
+    uint64_t n_ctx;         /* tokens that prompt and answer may have together; 0: no end */
+    uint32_t sinks, window; /* with n_ctx 0: the first tokens and the last ones, which stay */
+    int64_t created;        /* seconds since 1970 */
 } acc_service;
 
 #endif

@@ -311,6 +311,20 @@ class Keys(Served):
             status, head, _ = self.s.request("POST", "/v1/completions", json.dumps(GREEDY), {**auth, "Origin": origin})
             self.assertEqual((status, head["Access-Control-Allow-Origin"]), (403, None))
 
+    def test_pages_of_this_server(self):
+        """Its own page, under the address that the browser asked; a name may be anyone's that leads here."""
+        for origin, host, want in (("http://192.0.2.7:8080", "192.0.2.7:8080", 200), ("https://192.0.2.7", "192.0.2.7", 200),
+                                   ("http://[2001:db8::7]:80", "[2001:db8::7]:80", 200),
+                                   ("http://[2001:db8::7]", "[2001:db8::7]", 200),
+                                   ("http://192.0.2.7:8080", "192.0.2.8:8080", 403), ("http://192.0.2.7", "", 403),
+                                   ("http://evil.example", "evil.example", 403), ("http://192.0.2.7.a", "192.0.2.7.a", 403),
+                                   ("http://[2001:db8::7", "[2001:db8::7", 403), ("http://:80", ":80", 403),
+                                   ("http://192.0.2", "192.0.2", 403), ("192.0.2.7", "192.0.2.7", 403)):
+            status, _, data = self.s.request("GET", "/v1/models", None, {"Authorization": "Bearer second", "Origin": origin,
+                                                                         "Host": host})
+            self.assertEqual(status, want, (origin, host))
+            self.assertEqual(b"--cors" in data, want == 403)
+
 
 class Chat(Served):
     model = MODELS.chat
