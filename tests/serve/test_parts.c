@@ -81,15 +81,17 @@ static void origins(void **state)
     accllm_error err;
     (void)state;
     assert_int_equal(acc_guard_init(&g, NULL, 0, some, 1, &err), ACCLLM_OK);
-    assert_true(acc_guard_origin(&g, "https://A.example"));
-    assert_true(acc_guard_origin(&g, "http://localhost"));
-    assert_true(acc_guard_origin(&g, "http://127.0.0.1:3000"));
+    assert_true(acc_guard_origin(&g, "https://A.example", "localhost"));
+    assert_true(acc_guard_origin(&g, "http://localhost", "localhost"));
+    assert_true(acc_guard_origin(&g, "http://127.0.0.1:3000", "localhost"));
+    assert_true(acc_guard_origin(&g, "http://192.0.2.7:80", "192.0.2.7:80"));
+    assert_false(acc_guard_origin(&g, "http://192.0.2.7:80", NULL));
     static const char *const wrong[] = {"https://a.example.org", "http://a.example", "http://localhost.x", "null",
                                         "http://127.0.0.10",     "localhost"};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_false(acc_guard_origin(&g, wrong[i]));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_false(acc_guard_origin(&g, wrong[i], "localhost"));
     acc_guard_free(&g);
     assert_int_equal(acc_guard_init(&g, NULL, 0, all, 1, &err), ACCLLM_OK);
-    assert_true(acc_guard_origin(&g, "null"));
+    assert_true(acc_guard_origin(&g, "null", "localhost"));
     acc_guard_free(&g);
 }
 

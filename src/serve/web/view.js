@@ -117,9 +117,10 @@ function editTitle(item, conversation, rename) {
   };
   field.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
-    if (event.key === "Enter") end(field.value.trim() || conversation.title);
-    if (event.key === "Escape") end(conversation.title);
-    if (event.key === "Enter" || event.key === "Escape") event.stopPropagation();
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    event.stopPropagation();
+    event.preventDefault(); // the key would press the button that has the focus next
+    end(event.key === "Enter" && field.value.trim() ? field.value.trim() : conversation.title);
   });
   field.addEventListener("blur", () => end(field.value.trim() || conversation.title));
   item.replaceChildren(field);
