@@ -18,6 +18,7 @@ const speech = new Speech(at("spoken"));
 let model = null;
 let current = store.create();
 let full = false; // the browser's storage
+let contextTurn = 0;
 
 function keep(conversation) {
   const run = runs.get(conversation.id);
@@ -64,20 +65,20 @@ function draw() {
   void drawContext();
 }
 
-// The server said how long the text is, or is asked.
+// The server said how long the text is, or is asked; what it says too late is not shown.
 async function drawContext() {
   if (!model) return;
-  const conversation = current;
-  const { messages } = toRequest(conversation);
-  const known = conversation.messages.at(-1)?.stats?.total;
-  const run = runs.get(conversation.id);
+  const turn = ++contextTurn;
+  const { messages } = toRequest(current);
+  const run = runs.get(current.id);
+  const known = messages.length ? current.messages.at(-1)?.stats?.total : 0;
   if (run?.prompt) showContext(model, run.prompt + run.pieces);
-  else if (known ?? !messages.length) showContext(model, known ?? 0);
+  else if (known !== undefined) showContext(model, known);
   else {
     const tokens = await api.count(messages).catch(() => null);
     if (tokens === null) return;
     if (run) run.prompt = tokens;
-    if (conversation === current) showContext(model, tokens);
+    if (turn === contextTurn) showContext(model, tokens + (run?.pieces ?? 0));
   }
 }
 
