@@ -7,6 +7,7 @@
 #include "tokenizer.h"
 #include "engine.h"
 #include "batch.h"
+#include "state.h"
 #include "sampler.h"
 #include "compress.h"
 #include "eval.h"

@@ -210,8 +210,9 @@ accllm_status acc_accel_session_create(void **self, const acc_session_ops **ops,
                                        accllm_runtime *rt, const accllm_session_params *p, uint32_t channels,
                                        acc_device_open *open, accllm_error *err)
 {
-    static const acc_session_ops table = {step,     reset,      go_back, free_session,      position_of,
-                                          bytes_of, trace_hash, fill,    kv_bytes_per_token};
+    static const acc_session_ops table = {step,     reset,      go_back, free_session,       position_of,
+                                          bytes_of, trace_hash, fill,    kv_bytes_per_token, NULL,
+                                          NULL,     NULL};
     accllm_status status;
     void *place;
     *self = NULL;

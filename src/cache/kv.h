@@ -70,6 +70,14 @@ void acc_kv_pseudo(uint32_t layer, uint32_t head, bool value, uint64_t pos, uint
  * up to `stored` (not included) have been stored: with N > 0 hardly more than a chunk can be taken back. */
 bool acc_kv_keeps(const acc_kv *kv, uint64_t stored, uint64_t position);
 
+/* state.c: what a cache holds for a session at `position` when positions up to `stored` (not included, >= position)
+ * have been stored: all that acc_kv_keeps() may be asked about. That function must be true of both numbers, and both
+ * below 2^63; then the bytes are never more than those of the cache. */
+size_t acc_kv_state_bytes(const acc_kv *kv, uint64_t stored, uint64_t position);
+void acc_kv_save(const acc_kv *kv, uint64_t stored, uint64_t position, uint8_t *to);
+/* False: codes, scales or zeros that no cache holds; then nothing was changed. */
+bool acc_kv_load(acc_kv *kv, uint64_t stored, uint64_t position, const uint8_t *from) ACC_MUST_CHECK;
+
 /* Positions that a query at t sees. */
 uint64_t acc_kv_seen(const acc_kv *kv, uint64_t t);
 /* Bytes of codes, scales and zeros that a query at t reads, over all layers and KV heads. */

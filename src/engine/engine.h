@@ -22,6 +22,10 @@ typedef struct acc_session_ops {
     uint64_t (*trace_hash)(const void *self);
     accllm_status (*fill)(void *self, uint64_t depth, accllm_error *err);
     uint64_t (*kv_bytes_per_token)(const void *self);
+    /* A state as bytes; all three NULL: the engine has none. load leaves the session as it was when it fails. */
+    size_t (*state_bytes)(const void *self);
+    void (*save)(const void *self, uint8_t *to);
+    accllm_status (*load)(void *self, const uint8_t *from, size_t n, accllm_error *err);
 } acc_session_ops;
 
 #endif

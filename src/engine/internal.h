@@ -15,6 +15,7 @@ struct accllm_model {
     acc_packed *packed; /* of an AccLLM file or a random model */
     acc_ref_model *ref; /* the float reference, when the model runs on it */
     accllm_tokenizer *tokenizer;
+    _Atomic uint64_t identity; /* of the file, 0: not asked for yet (state.c) */
 };
 
 struct accllm_session {

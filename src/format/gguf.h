@@ -61,6 +61,8 @@ accllm_status acc_gguf_parse(acc_gguf **out, const uint8_t *data, size_t size, a
 accllm_status acc_gguf_open(acc_gguf **out, const char *path, bool use_mmap, accllm_error *err) ACC_MUST_CHECK;
 void acc_gguf_free(acc_gguf **g);
 bool acc_gguf_mapped(const acc_gguf *g); /* the bytes are a mapped file */
+/* A hash of the whole file, which is read for it and whose pages are given back. */
+uint64_t acc_gguf_identity(const acc_gguf *g);
 
 /* Metadata. Each returns false when the key is absent, of another type, or (numbers) does not fit. Integer getters
  * accept every integer type. */

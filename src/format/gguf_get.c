@@ -2,6 +2,7 @@
  * make it slow. */
 #include <string.h>
 
+#include "core/hash.h"
 #include "format/gguf_internal.h"
 
 uint16_t acc_load_u16(const uint8_t *p)
@@ -262,4 +263,17 @@ const acc_gguf_tensor *acc_gguf_find(const acc_gguf *g, const char *name)
 const uint8_t *acc_gguf_data(const acc_gguf *g, const acc_gguf_tensor *t)
 {
     return g->data + t->offset;
+}
+
+uint64_t acc_gguf_identity(const acc_gguf *g)
+{
+    const size_t piece = 1 << 20;
+    uint64_t h = ACC_FNV_START;
+    for (size_t at = 0, n; at < g->size; at += n) {
+        n = g->size - at < piece ? g->size - at : piece;
+        uint64_t part = acc_hash_bulk(g->data + at, n);
+        h = acc_fnv1a(h, &part, sizeof part);
+        acc_file_forget(&g->file, at, n);
+    }
+    return h;
 }

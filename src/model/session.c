@@ -1,6 +1,8 @@
 /* Sessions of the quantised engine: a cache, a position, and what attention over that cache needs. */
 #include "model/session.h"
 
+#include <string.h>
+
 #include "core/arena.h"
 #include "core/hash.h"
 #include "model/batch.h"
@@ -112,6 +114,43 @@ static uint64_t kv_bytes_per_token(const void *self)
     return acc_kv_bytes_read(s->kv, s->pos);
 }
 
+/* A state: position, positions stored (see go_back), and what the cache holds. */
+#define STATE_HEAD (2 * sizeof(uint64_t))
+
+static size_t state_bytes(const void *self)
+{
+    const acc_quant_session *s = self;
+    return STATE_HEAD + acc_kv_state_bytes(s->kv, s->stored, s->pos);
+}
+
+static void save(const void *self, uint8_t *to)
+{
+    const acc_quant_session *s = self;
+    const uint64_t head[2] = {s->pos, s->stored};
+    memcpy(to, head, STATE_HEAD);
+    acc_kv_save(s->kv, s->stored, s->pos, to + STATE_HEAD);
+}
+
+static accllm_status load(void *self, const uint8_t *from, size_t n, accllm_error *err)
+{
+    acc_quant_session *s = self;
+    uint64_t head[2], most = s->full ? s->limit : (uint64_t)INT64_MAX;
+    if (n < STATE_HEAD) return acc_fail(err, ACCLLM_E_FORMAT, "it ends before the positions");
+    memcpy(head, from, STATE_HEAD);
+    const uint64_t pos = head[0], stored = head[1];
+    if (pos > stored || stored > most || !acc_kv_keeps(s->kv, stored, pos))
+        return acc_fail(err, ACCLLM_E_FORMAT, "position %llu of %llu stored is not possible", (unsigned long long)pos,
+                        (unsigned long long)stored);
+    if (n - STATE_HEAD != acc_kv_state_bytes(s->kv, stored, pos))
+        return acc_fail(err, ACCLLM_E_FORMAT, "%zu bytes of cache at position %llu, not %zu", n - STATE_HEAD,
+                        (unsigned long long)pos, acc_kv_state_bytes(s->kv, stored, pos));
+    if (!acc_kv_load(s->kv, stored, pos, from + STATE_HEAD))
+        return acc_fail(err, ACCLLM_E_FORMAT, "codes or scales that no cache holds");
+    s->pos = pos;
+    s->stored = stored;
+    return ACCLLM_OK;
+}
+
 static accllm_status step(void *self, const int32_t *ids, uint32_t n, uint32_t n_logits, float *logits,
                           accllm_error *err)
 {
@@ -151,8 +190,9 @@ static accllm_status make_cache(acc_quant_session *s, accllm_runtime *rt, const 
 accllm_status acc_quant_session_create(void **self, const acc_session_ops **ops, acc_packed *m, accllm_runtime *rt,
                                        const accllm_session_params *p, accllm_error *err)
 {
-    static const acc_session_ops table = {step,  reset,      go_back, free_session,      position,
-                                          bytes, trace_hash, fill,    kv_bytes_per_token};
+    static const acc_session_ops table = {step,  reset,      go_back, free_session,       position,
+                                          bytes, trace_hash, fill,    kv_bytes_per_token, state_bytes,
+                                          save,  load};
     *self = NULL;
     *ops = &table;
     ACC_TRY(check_params(p, err));
