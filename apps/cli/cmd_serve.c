@@ -69,6 +69,8 @@ static int create(serve_state *s)
     p.max_tokens = (uint64_t)o->answer;
     p.ping_seconds = (uint32_t)o->ping;
     p.drain_seconds = (uint32_t)o->drain;
+    p.state_dir = o->state_dir;
+    p.state_seconds = (uint32_t)o->state_every;
     p.sampler.temperature = (float)o->temperature;
     p.sampler.top_k = (uint32_t)o->top_k;
     p.sampler.top_p = (float)o->top_p;
@@ -103,12 +105,12 @@ static int announce(const serve_state *s)
 static int serve(serve_state *s)
 {
     accllm_error err = {0};
+    cli_interrupt_serve(s->server); /* before it is announced: whoever reads that may end it at once */
+    if (cli_interrupted()) accllm_server_stop(s->server);
     int rc = announce(s);
-    if (rc != CLI_OK) return rc;
-    cli_interrupt_serve(s->server);
-    accllm_status status = accllm_server_run(s->server, &err);
+    if (rc == CLI_OK && accllm_server_run(s->server, &err) != ACCLLM_OK) rc = cli_fail(&err);
     cli_interrupt_serve(NULL);
-    return status == ACCLLM_OK ? CLI_OK : cli_fail(&err);
+    return rc;
 }
 
 int cmd_serve(const cli_options *o)

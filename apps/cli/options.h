@@ -65,9 +65,9 @@ typedef struct cli_options {
     int64_t n_prompt, n_gen, depth, reps, sessions;
     bool stream, whole_windows, verify;
     /* serve */
-    const char *host, *model_name, *api_key_file;
+    const char *host, *model_name, *api_key_file, *state_dir;
     cli_texts api_key, cors;
-    int64_t port, parallel, queue, answer, ping, drain;
+    int64_t port, parallel, queue, answer, ping, drain, state_every;
     double memory_limit;
     const char *positional[CLI_MAX_POSITIONAL];
     int n_positional;

@@ -128,6 +128,9 @@ const cli_option cli_option_table[] = {
     {"ping", 0, INT("S", ping, 1, 3600), CLI_SERVE, "seconds after which a silent stream gets a comment line (10)"},
     {"drain", 0, INT("S", drain, 1, 86400), CLI_SERVE,
      "seconds that running answers may take to end after SIGTERM (10)"},
+    {"state-dir", 0, TEXT("DIR", state_dir), CLI_SERVE,
+     "save the sessions' conversations there, and go on from them after a restart"},
+    {"state-every", 0, INT("S", state_every, 1, 86400), CLI_SERVE, "least seconds between two saves (10)"},
 
     /* attention and cache */
     {"sinks", 0, INT("S", sinks, 0, U32 - 1), SESSION, "first tokens that are kept for ever (4)"},

@@ -30,6 +30,8 @@ typedef struct accllm_server_params {
     uint32_t ping_seconds;         /* a stream that is silent for so long gets a comment line; 0: 10 */
     uint32_t drain_seconds;        /* answers that run when the server is stopped may go on for so long; 0: 10 */
     accllm_sampler_params sampler; /* where a request does not say */
+    const char *state_dir;         /* where the sessions' states are saved and restored from (state.h); NULL: nowhere */
+    uint32_t state_seconds;        /* the least time between two saves; 0: 10. The end saves all */
 } accllm_server_params;
 
 typedef struct accllm_server_info {
@@ -42,13 +44,15 @@ typedef struct accllm_server_info {
 
 ACCLLM_API void accllm_server_params_init(accllm_server_params *p);
 /* Makes the sessions (by sp; NULL: the defaults) and opens the port. The texts in p are copied. rt, the runtime of m,
- * and m must outlive the server. E_ARG, E_LIMIT: parameters that cannot be met; E_IO: the port cannot be had. */
+ * and m must outlive the server. E_ARG, E_LIMIT: parameters that cannot be met; E_IO: the port or the
+ * folder for states cannot be had; E_UNSUPPORTED: such a folder, but a model whose sessions have no states. */
 ACCLLM_API accllm_status accllm_server_create(accllm_server **out, accllm_runtime *rt, accllm_model *m,
                                               const accllm_session_params *sp, const accllm_server_params *p,
                                               accllm_error *err);
 ACCLLM_API void accllm_server_free(accllm_server **s);
 ACCLLM_API const accllm_server_info *accllm_server_get_info(const accllm_server *s);
-/* Serves until accllm_server_stop(): this thread speaks HTTP, one more drives the engine. */
+/* Serves until accllm_server_stop(): this thread speaks HTTP, one more drives the engine, and one saves states where
+ * there is a folder for them. */
 ACCLLM_API accllm_status accllm_server_run(accllm_server *s, accllm_error *err);
 /* The first call closes the port, refuses what waits and lets running answers end; a second one cuts them off. Safe in
  * a signal handler. */

@@ -97,6 +97,10 @@ static bool finish_choice(acc_exchange *x, acc_choice *c, const acc_sequence *q)
     x->n_finished++;
     x->reply.completion_tokens += q->n_generated;
     if (q->n_evicted > x->reply.evicted_tokens) x->reply.evicted_tokens = q->n_evicted;
+    if (c->index % x->request.n == 0) { /* prompts are counted once */
+        x->reply.cached_tokens += q->n_reused;
+        x->h->metrics.reused_tokens += q->n_reused;
+    }
     return !x->request.stream || acc_stream_choice_end(x, c);
 }
 

@@ -63,6 +63,8 @@ int acc_metrics_print(const acc_metrics *m, const acc_load *load, uint32_t sessi
         failed |= evbuffer_add_printf(out, "accllm_replies_total{code=\"%d\"} %" PRIu64 "\n", m->replies[i].code,
                                       m->replies[i].n) < 0;
     failed |= number(out, "prompt_tokens_total", "counter", "tokens of accepted prompts", m->prompt_tokens) < 0;
+    failed |= number(out, "prompt_tokens_reused_total", "counter",
+                     "tokens of answered prompts that a session had read already", m->reused_tokens) < 0;
     failed |= number(out, "generated_tokens_total", "counter", "tokens of answers", m->generated_tokens) < 0;
     failed |= number(out, "cancelled_total", "counter", "requests whose client went away", m->cancelled) < 0;
     failed |= number(out, "sessions", "gauge", "sessions that can run at once", sessions) < 0;

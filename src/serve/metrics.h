@@ -19,7 +19,7 @@ typedef struct acc_metrics {
         int code;
         uint64_t n;
     } replies[ACC_METRIC_CODES]; /* by status */
-    uint64_t prompt_tokens, generated_tokens, cancelled;
+    uint64_t prompt_tokens, reused_tokens, generated_tokens, cancelled;
     acc_histogram first_token, request; /* seconds */
 } acc_metrics;
 

@@ -29,10 +29,10 @@ static json_t *envelope(const acc_reply *r, const char *object, json_t *choices)
 
 static json_t *usage(const acc_reply *r)
 {
-    return json_pack("{s:I,s:I,s:I,s:{s:i,s:I}}", "prompt_tokens", (json_int_t)r->prompt_tokens, "completion_tokens",
+    return json_pack("{s:I,s:I,s:I,s:{s:I,s:I}}", "prompt_tokens", (json_int_t)r->prompt_tokens, "completion_tokens",
                      (json_int_t)r->completion_tokens, "total_tokens",
-                     (json_int_t)(r->prompt_tokens + r->completion_tokens), "prompt_tokens_details", "cached_tokens", 0,
-                     "evicted_tokens", (json_int_t)r->evicted_tokens);
+                     (json_int_t)(r->prompt_tokens + r->completion_tokens), "prompt_tokens_details", "cached_tokens",
+                     (json_int_t)r->cached_tokens, "evicted_tokens", (json_int_t)r->evicted_tokens);
 }
 
 /* Takes o over. */

@@ -12,7 +12,7 @@ typedef struct acc_reply {
     const char *model;
     char id[40];
     int64_t created;
-    uint64_t prompt_tokens, completion_tokens, evicted_tokens;
+    uint64_t prompt_tokens, completion_tokens, evicted_tokens, cached_tokens;
 } acc_reply;
 
 /* Sets id and created. */

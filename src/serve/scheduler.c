@@ -13,6 +13,7 @@ struct acc_scheduler {
     acc_step *step;          /* [p.slots] */
     accllm_batch_item *item; /* [p.slots] */
     uint64_t room;           /* tokens that a session keeps */
+    bool reuse;              /* results do not depend on how a text was cut into pieces */
     pthread_t thread;
     bool has_thread, has_lock, has_cond;
     pthread_mutex_t lock;
@@ -20,7 +21,8 @@ struct acc_scheduler {
     /* under the lock */
     acc_ticket *first, *last; /* the queue */
     uint32_t n_queued;
-    uint32_t turn; /* the slot whose prompt is looked at first */
+    uint32_t turn;   /* the slot whose prompt is looked at first */
+    uint64_t n_left; /* times that a slot was left */
     bool closed, quit;
 };
 
@@ -53,20 +55,17 @@ static void dequeue(acc_scheduler *s, acc_ticket *t)
     t->queued = false;
 }
 
-static acc_slot *free_slot(acc_scheduler *s)
-{
-    for (uint32_t i = 0; i < s->p.slots; i++)
-        if (!s->slot[i].seq) return &s->slot[i];
-    return NULL;
-}
-
 static void admit(acc_scheduler *s)
 {
     acc_slot *slot;
-    while (s->first && (slot = free_slot(s))) {
+    while (s->first) {
         acc_ticket *t = s->first;
+        acc_sequence *q = &t->seq[t->next];
+        slot = acc_slot_choose(s->slot, s->p.slots, q, s->reuse);
+        if (!slot) break;
         dequeue(s, t);
-        acc_slot_take_up(slot, &t->seq[t->next++]);
+        t->next++;
+        acc_slot_take_up(slot, q);
         if (t->next < t->n) enqueue(s, t);
     }
 }
@@ -127,10 +126,15 @@ static void compute(acc_scheduler *s, size_t n)
     for (size_t i = 0; i < m; i++) acc_slot_digest(s->step[i].slot, &s->step[i]);
 }
 
-static void finish(acc_sequence *q, acc_finish how)
+static void finish(acc_scheduler *s, acc_sequence *q, acc_finish how)
 {
+    acc_slot *slot = q->slot;
     q->finish = how;
-    if (q->slot) acc_slot_end(q->slot);
+    if (!slot) return;
+    acc_slot_end(slot);
+    slot->left_at = ++s->n_left;
+    slot->changed = true;
+    s->p.left(s->p.user);
 }
 
 static void publish(acc_scheduler *s, acc_slot *slot)
@@ -139,7 +143,7 @@ static void publish(acc_scheduler *s, acc_slot *slot)
     slot->busy = false;
     acc_box_move(&slot->out, &slot->fresh);
     if (q->cancelled) {
-        finish(q, ACC_FINISH_CANCELLED);
+        finish(s, q, ACC_FINISH_CANCELLED);
         return;
     }
     uint64_t position = accllm_session_position(slot->session);
@@ -196,7 +200,7 @@ void acc_scheduler_cancel(acc_scheduler *s, acc_ticket *t)
     for (size_t i = 0; i < t->n; i++) {
         acc_sequence *q = &t->seq[i];
         q->cancelled = true;
-        if (!q->slot || !q->slot->busy) finish(q, q->finish ? q->finish : ACC_FINISH_CANCELLED);
+        if (!q->slot || !q->slot->busy) finish(s, q, q->finish ? q->finish : ACC_FINISH_CANCELLED);
     }
     (void)pthread_cond_signal(&s->work);
     (void)pthread_mutex_unlock(&s->lock);
@@ -208,7 +212,7 @@ acc_finish acc_scheduler_take(acc_scheduler *s, acc_sequence *q, acc_box *box)
     acc_finish how = q->finish;
     if (q->slot) {
         acc_box_move(box, &q->slot->out);
-        if (how && !q->slot->busy) finish(q, how);
+        if (how && !q->slot->busy) finish(s, q, how);
         (void)pthread_cond_signal(&s->work); /* there is room again */
     }
     (void)pthread_mutex_unlock(&s->lock);
@@ -273,6 +277,7 @@ static accllm_status start(acc_scheduler *s, accllm_error *err)
     s->chosen = chosen;
     ACC_TRY(acc_alloc(&item, s->p.slots, sizeof *s->item, "sessions", err));
     s->item = item;
+    s->reuse = accllm_model_get_info(s->p.model)->numerics == ACCLLM_NUMERICS_CONTRACT;
     for (uint32_t i = 0; i < s->p.slots; i++) {
         ACC_TRY(acc_slot_init(&s->slot[i], s->p.model, s->p.session, s->p.longest, err));
         s->room = (uint64_t)accllm_session_sinks(s->slot[i].session) + accllm_session_window(s->slot[i].session);
@@ -299,19 +304,58 @@ accllm_status acc_scheduler_create(acc_scheduler **out, const acc_scheduler_para
     return status;
 }
 
-static void end_thread(acc_scheduler *s)
+acc_slot *acc_scheduler_lend(acc_scheduler *s, uint32_t session)
 {
+    acc_slot *slot = &s->slot[session];
+    (void)pthread_mutex_lock(&s->lock);
+    if (slot->seq || slot->lent) slot = NULL;
+    if (slot) slot->lent = true;
+    (void)pthread_mutex_unlock(&s->lock);
+    return slot;
+}
+
+acc_slot *acc_scheduler_lend_changed(acc_scheduler *s, uint32_t *session)
+{
+    acc_slot *found = NULL;
+    (void)pthread_mutex_lock(&s->lock);
+    for (uint32_t i = 0; i < s->p.slots; i++) {
+        acc_slot *slot = &s->slot[i];
+        if (slot->seq || slot->lent || !slot->changed || (found && found->left_at < slot->left_at)) continue;
+        found = slot;
+        *session = i;
+    }
+    if (found) {
+        found->lent = true;
+        found->changed = false;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
+void acc_scheduler_give_back(acc_scheduler *s, acc_slot *slot)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    slot->lent = false;
+    if (accllm_session_position(slot->session) > 0 && slot->left_at == 0) slot->left_at = ++s->n_left; /* restored */
+    (void)pthread_cond_signal(&s->work);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+void acc_scheduler_end(acc_scheduler *s)
+{
+    if (!s->has_thread) return;
     (void)pthread_mutex_lock(&s->lock);
     s->quit = true;
     (void)pthread_cond_signal(&s->work);
     (void)pthread_mutex_unlock(&s->lock);
     (void)pthread_join(s->thread, NULL);
+    s->has_thread = false;
 }
 
 void acc_scheduler_free(acc_scheduler **s)
 {
     if (!s || !*s) return;
-    if ((*s)->has_thread) end_thread(*s);
+    acc_scheduler_end(*s);
     for (uint32_t i = 0; (*s)->slot && i < (*s)->p.slots; i++) acc_slot_free(&(*s)->slot[i]);
     if ((*s)->has_cond) (void)pthread_cond_destroy(&(*s)->work);
     if ((*s)->has_lock) (void)pthread_mutex_destroy(&(*s)->lock);

@@ -32,6 +32,7 @@ typedef struct acc_scheduler_params {
     uint32_t slots, queue;
     size_t longest;             /* token of the vocabulary, in bytes */
     void (*notify)(void *user); /* from the engine's thread: there is something to take */
+    void (*left)(void *user);   /* a slot is free whose session has changed; called under the scheduler's lock */
     void *user;
 } acc_scheduler_params;
 
@@ -45,7 +46,8 @@ accllm_status acc_scheduler_batch(accllm_batch **out, accllm_model *m, const acc
 /* Makes the slots and starts the engine's thread. */
 accllm_status acc_scheduler_create(acc_scheduler **out, const acc_scheduler_params *p,
                                    accllm_error *err) ACC_MUST_CHECK;
-/* Ends the thread; no sequence may be used by it afterwards. */
+/* Ends the thread; no sequence is used by it afterwards. */
+void acc_scheduler_end(acc_scheduler *s);
 void acc_scheduler_free(acc_scheduler **s);
 
 /* E_LIMIT: the queue is full; E_CANCELLED: the scheduler was closed. The ticket and its sequences must live until every
@@ -61,5 +63,12 @@ bool acc_scheduler_finished(acc_scheduler *s, const acc_ticket *t);
 acc_load acc_scheduler_load(acc_scheduler *s);
 /* Takes no more requests; those that wait fail. */
 void acc_scheduler_close(acc_scheduler *s);
+
+/* Lends a free slot, whose session may be saved or restored; no sequence gets it until it is given back, so that must
+ * be soon. NULL: there is none. lend_changed: the one that was left longest ago of those that changed since they were
+ * lent so; session: its number. */
+struct acc_slot *acc_scheduler_lend(acc_scheduler *s, uint32_t session);
+struct acc_slot *acc_scheduler_lend_changed(acc_scheduler *s, uint32_t *session);
+void acc_scheduler_give_back(acc_scheduler *s, struct acc_slot *slot);
 
 #endif

@@ -72,6 +72,7 @@ typedef struct acc_sequence {
     accllm_error error;
     uint64_t n_generated;
     uint64_t n_evicted; /* tokens that left the window */
+    size_t n_reused;    /* of the prompt: its session had read them already */
     bool cancelled;
 } acc_sequence;
 

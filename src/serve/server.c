@@ -10,6 +10,7 @@
 
 #include "core/memory.h"
 #include "serve/http.h"
+#include "serve/keeper.h"
 #include "serve/slot.h"
 
 enum { USUAL_SESSIONS = 4, MOST_BY_MEMORY = 64, MOST_SESSIONS = 1024 };
@@ -21,6 +22,7 @@ struct accllm_server {
     acc_service service;
     acc_guard guard;
     acc_scheduler *scheduler;
+    acc_keeper *keeper; /* NULL: states are not saved */
     acc_http http;
 };
 
@@ -75,6 +77,7 @@ static accllm_status resolve(accllm_server *s, accllm_model *m, const accllm_ses
     if (s->p.queue == 0) s->p.queue = 64;
     if (s->p.ping_seconds == 0) s->p.ping_seconds = 10;
     if (s->p.drain_seconds == 0) s->p.drain_seconds = 10;
+    if (s->p.state_seconds == 0) s->p.state_seconds = 10;
     if (sp)
         s->sp = *sp;
     else
@@ -140,6 +143,40 @@ static void notify(void *user)
     (void)n; /* a full counter wakes as well */
 }
 
+static void on_step(void *user)
+{
+    notify(&((accllm_server *)user)->http.wake_fd);
+}
+
+static void on_left(void *user)
+{
+    accllm_server *s = user;
+    if (s->keeper) acc_keeper_wake(s->keeper);
+}
+
+static accllm_status start_engine(accllm_server *s, accllm_runtime *rt, accllm_model *m, size_t longest,
+                                  accllm_error *err)
+{
+    acc_scheduler_params p = {.rt = rt,
+                              .model = m,
+                              .session = &s->sp,
+                              .slots = s->info.sessions,
+                              .queue = s->p.queue,
+                              .longest = longest,
+                              .notify = on_step,
+                              .left = on_left,
+                              .user = s};
+    ACC_TRY(acc_scheduler_create(&s->scheduler, &p, err));
+    s->http.scheduler = s->scheduler;
+    if (!s->p.state_dir) return ACCLLM_OK;
+    acc_keeper_params k = {.rt = rt,
+                           .scheduler = s->scheduler,
+                           .folder = s->p.state_dir,
+                           .sessions = s->info.sessions,
+                           .seconds = s->p.state_seconds};
+    return acc_keeper_create(&s->keeper, &k, err);
+}
+
 static accllm_status put_together(accllm_server *s, accllm_runtime *rt, accllm_model *m, accllm_error *err)
 {
     size_t longest = longest_token(s->service.tok);
@@ -159,17 +196,7 @@ static accllm_status put_together(accllm_server *s, accllm_runtime *rt, accllm_m
     ACC_TRY(acc_http_open(h, host, s->p.port, longest, err));
     (void)snprintf(s->info.url, sizeof s->info.url, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u", host,
                    h->port);
-    acc_scheduler_params sched = {.rt = rt,
-                                  .model = m,
-                                  .session = &s->sp,
-                                  .slots = s->info.sessions,
-                                  .queue = s->p.queue,
-                                  .longest = longest,
-                                  .notify = notify,
-                                  .user = &h->wake_fd};
-    ACC_TRY(acc_scheduler_create(&s->scheduler, &sched, err));
-    h->scheduler = s->scheduler;
-    return ACCLLM_OK;
+    return start_engine(s, rt, m, longest, err);
 }
 
 accllm_status accllm_server_create(accllm_server **out, accllm_runtime *rt, accllm_model *m,
@@ -192,7 +219,9 @@ accllm_status accllm_server_create(accllm_server **out, accllm_runtime *rt, accl
 void accllm_server_free(accllm_server **s)
 {
     if (!s || !*s) return;
-    acc_scheduler_free(&(*s)->scheduler); /* first: its thread uses what the exchanges own */
+    if ((*s)->scheduler) acc_scheduler_end((*s)->scheduler); /* first: its thread uses what the exchanges own */
+    acc_keeper_free(&(*s)->keeper);
+    acc_scheduler_free(&(*s)->scheduler);
     acc_http_close(&(*s)->http);
     if ((*s)->http.stop_fd >= 0) (void)close((*s)->http.stop_fd);
     if ((*s)->http.wake_fd >= 0) (void)close((*s)->http.wake_fd);
@@ -208,7 +237,9 @@ const accllm_server_info *accllm_server_get_info(const accllm_server *s)
 
 accllm_status accllm_server_run(accllm_server *s, accllm_error *err)
 {
-    return acc_http_run(&s->http, err);
+    accllm_status status = acc_http_run(&s->http, err);
+    if (s->keeper) acc_keeper_finish(s->keeper);
+    return status;
 }
 
 void accllm_server_stop(accllm_server *s)

@@ -14,7 +14,8 @@ static size_t pending_bytes(size_t longest)
 size_t acc_slot_bytes(size_t longest, uint32_t n_vocab)
 {
     const size_t sampler = 12 * (size_t)n_vocab + 4 * ACC_MAX_RECENT + 32768; /* about what one allocates */
-    return sampler + pending_bytes(longest) + 2 * (acc_box_text_bytes(longest) + ACC_BOX_RECORDS * sizeof(acc_record));
+    return sampler + ACC_HELD_IDS * sizeof(int32_t) + pending_bytes(longest) +
+           2 * (acc_box_text_bytes(longest) + ACC_BOX_RECORDS * sizeof(acc_record));
 }
 
 uint32_t acc_slot_chunk(const accllm_session_params *sp)
@@ -26,13 +27,15 @@ accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_p
                             accllm_error *err)
 {
     const accllm_model_info *info = accllm_model_get_info(m);
-    void *pending = NULL;
+    void *pending = NULL, *held = NULL;
     *s = (acc_slot){.tok = accllm_model_tokenizer(m), .n_vocab = info->n_vocab, .chunk = acc_slot_chunk(sp)};
     s->cap_pending = pending_bytes(longest);
     ACC_TRY(acc_box_init(&s->fresh, acc_box_text_bytes(longest), err));
     ACC_TRY(acc_box_init(&s->out, acc_box_text_bytes(longest), err));
     ACC_TRY(acc_alloc(&pending, s->cap_pending, 1, "text of a session", err));
     s->pending = pending;
+    ACC_TRY(acc_alloc(&held, ACC_HELD_IDS, sizeof *s->held, "ids of a session", err));
+    s->held = held;
     return accllm_session_create(&s->session, m, sp, err);
 }
 
@@ -43,6 +46,7 @@ void acc_slot_free(acc_slot *s)
     acc_box_free(&s->fresh);
     acc_box_free(&s->out);
     acc_free(s->pending);
+    acc_free(s->held);
 }
 
 void acc_slot_take_up(acc_slot *s, acc_sequence *seq)
@@ -50,7 +54,15 @@ void acc_slot_take_up(acc_slot *s, acc_sequence *seq)
     seq->slot = s;
     s->seq = seq;
     s->starting = true;
-    s->n_read = 0;
+    s->n_read = seq->n_reused;
+}
+
+/* The sampler sees the tokens that are not read again, as far as it looks back. */
+static void accept_reused(acc_slot *s)
+{
+    size_t n = s->seq->n_reused;
+    for (size_t i = n > ACC_MAX_RECENT ? n - ACC_MAX_RECENT : 0; i < n; i++)
+        accllm_sampler_accept(s->sampler, s->seq->prompt[i]);
 }
 
 void acc_slot_begin(acc_slot *s)
@@ -64,9 +76,11 @@ void acc_slot_begin(acc_slot *s)
     s->stop_text = false;
     s->fresh.n_text = s->fresh.n_records = 0;
     accllm_text_stream_init(&s->stream, s->seq->at_start);
-    accllm_session_reset(s->session);
     accllm_sampler_free(&s->sampler);
-    if (accllm_sampler_create(&s->sampler, &p, s->n_vocab, &s->error) != ACCLLM_OK) s->finish = ACC_FINISH_FAILED;
+    if (accllm_sampler_create(&s->sampler, &p, s->n_vocab, &s->error) != ACCLLM_OK)
+        s->finish = ACC_FINISH_FAILED;
+    else
+        accept_reused(s);
 }
 
 void acc_slot_end(acc_slot *s)
@@ -195,12 +209,19 @@ static void fail(acc_slot *s, const acc_step *step)
     release(s, true);
 }
 
+static void note_read(acc_slot *s, const acc_step *step)
+{
+    uint64_t at = accllm_session_position(s->session) - step->n;
+    for (size_t i = 0; i < step->n && at + i < ACC_HELD_IDS; i++) s->held[at + i] = step->ids[i];
+}
+
 void acc_slot_digest(acc_slot *s, const acc_step *step)
 {
     if (step->status != ACCLLM_OK) {
         fail(s, step);
         return;
     }
+    note_read(s, step);
     const float *last = step->n_logits ? step->logits + (step->n_logits - 1) * s->n_vocab : NULL;
     if (acc_slot_in_prompt(s)) {
         digest_prompt(s, step);

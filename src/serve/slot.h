@@ -14,6 +14,7 @@ typedef struct acc_slot {
     accllm_session *session;
     const accllm_tokenizer *tok;
     uint32_t n_vocab, chunk;
+    int32_t *held; /* [ACC_HELD_IDS]: the tokens that the session has read, or the first of them */
     /* of the sequence that has the slot */
     acc_sequence *seq; /* NULL: free */
     accllm_sampler *sampler;
@@ -30,9 +31,15 @@ typedef struct acc_slot {
     accllm_error error;
     acc_box fresh; /* what the last step gave */
     /* under the scheduler's lock */
-    acc_box out; /* what was not taken yet */
-    bool busy;   /* a step of it is being computed */
+    acc_box out;      /* what was not taken yet */
+    bool busy;        /* a step of it is being computed */
+    bool lent;        /* its state is being saved or restored */
+    bool changed;     /* since it was last saved */
+    uint64_t left_at; /* when a sequence left it, by the scheduler's count; 0: none has */
+    size_t shared;    /* reuse.c: tokens that it has in common with the prompt at hand */
 } acc_slot;
+
+enum { ACC_HELD_IDS = 65536 };
 
 /* One call's share of the engine. */
 typedef struct acc_step {
@@ -50,10 +57,15 @@ uint32_t acc_slot_chunk(const accllm_session_params *sp);
 accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_params *sp, size_t longest,
                             accllm_error *err) ACC_MUST_CHECK;
 void acc_slot_free(acc_slot *s);
-/* Bytes of a slot but for its session's: its boxes and a sampler. */
+/* Bytes of a slot but for its session's: its boxes, its ids and a sampler. */
 size_t acc_slot_bytes(size_t longest, uint32_t n_vocab);
 
-/* Gives the slot to a sequence; its first step begins with acc_slot_begin(), which sets finish on failure. */
+/* reuse.c: the free slot for the sequence, its session standing behind the seq->n_reused tokens of the prompt that it
+ * had read already; NULL: there is none just now. reuse false: sessions begin anew. */
+acc_slot *acc_slot_choose(acc_slot *slot, size_t n, acc_sequence *seq, bool reuse);
+
+/* Gives the slot to a sequence, after acc_slot_choose(); its first step begins with acc_slot_begin(), which sets finish
+ * on failure. */
 void acc_slot_take_up(acc_slot *s, acc_sequence *seq);
 void acc_slot_begin(acc_slot *s);
 void acc_slot_end(acc_slot *s);

@@ -119,7 +119,26 @@ class Chat(Client):
         self.assertEqual("".join(c.choices[0].delta.content or "" for c in chunks if c.choices),
                          whole.choices[0].message.content)
         self.assertEqual(chunks[-2].choices[0].finish_reason, "length")
-        self.assertEqual((chunks[-1].choices, chunks[-1].usage), ([], whole.usage))
+        self.assertEqual((chunks[-1].choices, chunks[-1].usage.completion_tokens), ([], 40))
+        self.assertEqual(chunks[-1].usage.prompt_tokens, whole.usage.prompt_tokens)
+
+    def test_turns_of_a_conversation(self):
+        """Each turn goes on from the one before; the answers are those of a server that never saw it."""
+        messages, before = list(HELLO), 0
+        for turn in range(3):
+            r = self.client.chat.completions.create(model=self.name, messages=messages, temperature=0, max_tokens=20,
+                                                    **FREE)
+            with Server(self.model, *self.options) as other:
+                client = openai.OpenAI(base_url=other.info["url"] + "/v1", api_key=self.key)
+                same = client.chat.completions.create(model=self.name, messages=messages, temperature=0, max_tokens=20,
+                                                      **FREE)
+                client.close()
+            self.assertEqual(r.choices[0].message.content, same.choices[0].message.content)
+            self.assertEqual(same.usage.prompt_tokens_details.cached_tokens, 0)
+            self.assertGreaterEqual(r.usage.prompt_tokens_details.cached_tokens, before)
+            before = r.usage.prompt_tokens
+            messages += [{"role": "assistant", "content": r.choices[0].message.content},
+                         {"role": "user", "content": f"and number {turn}?"}]
 
     def test_logprobs(self):
         c = self.chat(max_tokens=5, logprobs=True, top_logprobs=3).choices[0]
