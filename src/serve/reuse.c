@@ -16,14 +16,19 @@ static size_t shared_tokens(const acc_slot *s, const acc_sequence *q)
     return i;
 }
 
-/* The free slot that shares most, and more than half of the prompt: a few common tokens are not worth the end of
- * another conversation. */
+/* A few common tokens are not worth the end of another conversation: more than half of the prompt must be shared, or
+ * more than half of what the session has read. */
+static bool matches(const acc_slot *s, const acc_sequence *q)
+{
+    return s->shared > q->n_prompt / 2 || s->shared > accllm_session_position(s->session) / 2;
+}
+
+/* The free slot that shares most. */
 static acc_slot *best_match(acc_slot *slot, size_t n, const acc_sequence *q)
 {
     acc_slot *best = NULL;
     for (size_t i = 0; i < n; i++)
-        if (!slot[i].seq && slot[i].shared > q->n_prompt / 2 && (!best || slot[i].shared > best->shared))
-            best = &slot[i];
+        if (!slot[i].seq && matches(&slot[i], q) && (!best || slot[i].shared > best->shared)) best = &slot[i];
     return best;
 }
 
