@@ -3,7 +3,7 @@ brings it into .venv)."""
 import os
 import sys
 
-VENV = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".venv", "bin", "python")
+VENV = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".venv", "bin", "python"))
 try:
     import openai
 except ImportError:
