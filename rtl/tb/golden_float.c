@@ -75,3 +75,15 @@ int golden_exp2_factor(int d)
 {
     return bits(acc_exp2_merge(f(d)));
 }
+
+static float vector[4096];
+
+void golden_sum_put(int i, int x)
+{
+    vector[i] = f(x);
+}
+
+int golden_sum(int n)
+{
+    return bits(acc_sum(vector, (uint32_t)n));
+}
