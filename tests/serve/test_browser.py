@@ -7,6 +7,7 @@ import os
 import time
 import unittest
 
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -66,6 +67,15 @@ class Page(unittest.TestCase):
         path = f".//button[normalize-space()='{label}' or @aria-label='{label}']"
         return self.find(within).find_element(By.XPATH, path)
 
+    def click(self, label, within="body"):
+        for _ in range(20):  # the page may draw it anew between finding and clicking
+            try:
+                self.button(label, within).click()
+                return
+            except StaleElementReferenceException:
+                time.sleep(0.05)
+        self.fail(f"{label} never stood still")
+
     def ask(self, text):
         self.find("#question").send_keys(text, Keys.ENTER)
 
@@ -122,7 +132,7 @@ class Stubbed(Page):
         self.stub.replies = [answer("First."), answer("Second.")]
         self.ask("Hello")
         self.wait_for_end()
-        self.button("Regenerate").click()
+        self.click("Regenerate")
         self.wait("document.body.textContent.includes('Second.')")
         self.wait_for_end()
         self.assertEqual(self.answers(), ["Second."])
@@ -141,7 +151,7 @@ class Stubbed(Page):
                          ["What is kept?", "Hello there.", "And now?"])
         self.open()  # without the address: an empty page, and the list
         self.assertEqual(self.answers(), [])
-        self.button("What is kept?").click()
+        self.click("What is kept?")
         self.wait(f"{ANSWERS}.length === 2")
 
     def test_half_an_answer_survives_reloading(self):
@@ -151,7 +161,7 @@ class Stubbed(Page):
         driver.refresh()
         self.wait(f"{ANSWERS}[0]?.textContent.includes('word5 ')")
         self.stub.replies = [answer("Anew.")]
-        self.button("Regenerate").click()
+        self.click("Regenerate")
         self.wait("document.body.textContent.includes('Anew.')")
 
     def test_markup_stays_text(self):
@@ -182,7 +192,7 @@ class Stubbed(Page):
         self.assertIn("too many requests are waiting", self.find("#messages .problem").text)
         self.assertIn("600 s", self.find("#messages .problem").text)
         self.assertEqual(self.find("#messages .problem").get_attribute("role"), "alert")
-        self.button("Try now", "#messages").click()  # the second wait ends by itself
+        self.click("Try now", "#messages")  # the second wait ends by itself
         self.wait_for_end()
         self.assertEqual((self.answers(), len(self.stub.requests)), (["At last."], 3))
 
@@ -190,9 +200,9 @@ class Stubbed(Page):
         self.stub.replies = [refusal(429, "too many requests are waiting", 600), answer("Later.")]
         self.ask("Anyone?")
         self.wait("document.querySelector('.problem button')")
-        self.button("Cancel", "#messages").click()
+        self.click("Cancel", "#messages")
         self.wait("document.body.textContent.includes('This question has no answer.')")
-        self.button("Try again", "#messages").click()
+        self.click("Try again", "#messages")
         self.wait_for_end()
         self.assertEqual(self.answers(), ["Later."])
 
@@ -202,10 +212,10 @@ class Stubbed(Page):
         self.ask("Hello")
         self.wait("document.querySelector('#messages .problem')")
         self.assertIn("temperature is 1000", self.find("#messages .problem").text)
-        self.button("Try again", "#messages").click()
+        self.click("Try again", "#messages")
         self.wait("document.querySelector('#messages .problem')?.textContent.includes('broke off')")
         self.assertEqual(self.answers(), ["Half an"])
-        self.button("Try again", "#messages").click()
+        self.click("Try again", "#messages")
         self.wait("document.body.textContent.includes('Whole.')")
         self.wait_for_end()
         self.assertEqual(self.answers(), ["Whole."])
@@ -227,7 +237,7 @@ class Stubbed(Page):
         for field, value in (("system", "Be <brief>."), ("set-temperature", "0.5"), ("set-top_p", "0.8"),
                              ("set-max_tokens", "99"), ("set-seed", "7")):
             self.find("#" + field).send_keys(value)
-        self.button("Save", "#settings").click()
+        self.click("Save", "#settings")
         self.ask("Hello")
         self.wait_for_end()
         request = self.stub.requests[-1]
@@ -241,7 +251,7 @@ class Stubbed(Page):
         self.assertEqual(self.js("[document.getElementById('system').value, document.getElementById('set-seed').value]"),
                          ["Be <brief>.", "7"])
         self.js("document.getElementById('set-top_p').value = 90")
-        self.button("Save", "#settings").click()
+        self.click("Save", "#settings")
         self.assertTrue(self.js("document.getElementById('settings').open"))
         self.find("body").send_keys(Keys.ESCAPE)
         self.wait("!document.getElementById('settings').open")
@@ -253,16 +263,16 @@ class Stubbed(Page):
             self.find("#new").click()
         titles = "[...document.querySelectorAll('#conversations .open')].map((x) => x.textContent)"
         self.assertEqual(self.js(titles), ["Two", "One"])
-        self.button("One", "#conversations").click()
-        self.button("Rename One", "#conversations").click()
+        self.click("One", "#conversations")
+        self.click("Rename One", "#conversations")
         self.find(".rename").send_keys(Keys.CONTROL, "a")
         self.find(".rename").send_keys("Uno <b>", Keys.ENTER)
         self.wait(f"{titles}.join() === 'Two,Uno <b>'")
         self.assertEqual(self.js("document.activeElement.textContent"), "Uno <b>")
-        self.button("Delete Uno <b>", "#conversations").click()
+        self.click("Delete Uno <b>", "#conversations")
         driver.switch_to.alert.dismiss()
         self.assertEqual(self.js(titles), ["Two", "Uno <b>"])
-        self.button("Delete Uno <b>", "#conversations").click()
+        self.click("Delete Uno <b>", "#conversations")
         driver.switch_to.alert.accept()
         self.wait(f"{titles}.join() === 'Two'")
         self.assertEqual(self.answers(), [])
@@ -276,7 +286,7 @@ class Stubbed(Page):
         self.wait_for_end()
         shown = "document.getElementById('gauge-text').textContent"
         self.wait(f"{shown} === 'Context 21 of 64 tokens (4 sinks + window of 60)'")
-        self.button("Regenerate").click()
+        self.click("Regenerate")
         self.wait(f"{shown}.endsWith(', 56 evicted')")
         self.wait_for_end()
         gauge = self.find("#gauge")
@@ -355,8 +365,8 @@ class Live(Page):
         self.assertTrue(first.startswith(early))
         self.find("#open-settings").click()
         self.find("#set-max_tokens").send_keys("12")
-        self.button("Save", "#settings").click()
-        self.button("Regenerate").click()
+        self.click("Save", "#settings")
+        self.click("Regenerate")
         self.wait("document.querySelector('article footer')?.textContent.includes('12 tokens')")
         (second,) = self.answers()
         self.assertTrue(first.startswith(second) or second.startswith(first))  # greedy: the same words
