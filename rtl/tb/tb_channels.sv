@@ -44,7 +44,7 @@ module tb_channels_of #(
       .done_o(layer_done));
 
   function automatic logic go(input int stall);
-    go = $unsigned($random(seed)) % 8 >= stall;
+    go = tb_pkg::random(seed) % 8 >= stall;
   endfunction
   function automatic logic [31:0] scramble(input int i);
     scramble = 32'(i) * 32'h9e3779b1;
@@ -60,7 +60,7 @@ module tb_channels_of #(
     while (least < words) begin
       slow     = sent / 100 % int'(Channels);  // one channel is slower than the others for a while
       in_valid = sent < words && go(sent / 500 % 2 * 4);
-      in_data  = in_valid ? scramble(sent) : 32'($random(seed));
+      in_data  = in_valid ? scramble(sent) : tb_pkg::random(seed);
       for (int c = 0; c < int'(Channels); c++) chosen[c] = go(c == slow ? 6 : 2);
       ready = chosen;
       #1;

@@ -31,7 +31,7 @@ module tb_engine (
   int           n_lines, want [0:63];
 
   function automatic logic [7:0] random_code();
-    random_code = 8'($unsigned($random(seed)) % 121);
+    random_code = 8'(tb_pkg::random(seed) % 121);
   endfunction
 
   // A group of random codes, packed as image.h says, and its sums.
@@ -41,10 +41,10 @@ module tb_engine (
     n_lines = 0;
     for (int r = 0; r < 64; r++) want[r] = 0;
     for (int q = 0; q < int'(quads); q++) begin
-      acts[q] = $random(seed);
+      acts[q] = tb_pkg::random(seed);
       for (int k = 0; k < 4; k++) if (acts[q][k*8 +: 8] == 8'h80) acts[q][k*8 +: 8] = 8'h7f;
       if (dense) begin
-        for (int b = 0; b < 16; b++) lines[n_lines][b*32 +: 32] = $random(seed);
+        for (int b = 0; b < 16; b++) lines[n_lines][b*32 +: 32] = tb_pkg::random(seed);
         for (int r = 0; r < 64; r++) begin
           int word;
           word = 0;
@@ -69,7 +69,7 @@ module tb_engine (
           lines[n_lines] = {columns[o + 7][i*64 +: 64], columns[o + i]};
           n_lines++;
         end
-    for (int b = 0; b < 16; b++) lines[n_lines][b*32 +: 32] = $random(seed);
+    for (int b = 0; b < 16; b++) lines[n_lines][b*32 +: 32] = tb_pkg::random(seed);
     n_lines++;
   endtask
 
@@ -82,10 +82,10 @@ module tb_engine (
     m_seen = 1'b0;
     sums_seen = 1'b0;
     while (!m_seen || !sums_seen) begin
-      line_valid = at < n_lines && ($unsigned($random(seed)) % 8 >= stall);
+      line_valid = at < n_lines && (tb_pkg::random(seed) % 8 >= stall);
       line       = line_valid ? lines[at] : 'x;
-      col_ready  = $unsigned($random(seed)) % 8 >= stall;
-      m_ready    = $unsigned($random(seed)) % 8 >= stall;
+      col_ready  = tb_pkg::random(seed) % 8 >= stall;
+      m_ready    = tb_pkg::random(seed) % 8 >= stall;
       act        = acts[q % 32];
       #1;
       if (line_valid && !line_ready) waits++;

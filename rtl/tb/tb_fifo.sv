@@ -19,9 +19,9 @@ module tb_fifo (
     rst_n = 1'b1;
     for (int i = 0; i < 20000; i++) begin
       // Phases in which one side is slow, so that the FIFO runs full and empty.
-      in_valid  = $unsigned($random(seed)) % 8 < ((i / 500) % 2 == 0 ? 7 : 2);
-      out_ready = $unsigned($random(seed)) % 8 < ((i / 500) % 2 == 0 ? 2 : 7);
-      in_data   = 16'($random(seed));
+      in_valid  = tb_pkg::random(seed) % 8 < ((i / 500) % 2 == 0 ? 7 : 2);
+      out_ready = tb_pkg::random(seed) % 8 < ((i / 500) % 2 == 0 ? 2 : 7);
+      in_data   = 16'(tb_pkg::random(seed));
       #1;
       if (out_valid != (want.size() > 0)) $fatal(1, "out_valid %0d with %0d words inside", out_valid, want.size());
       if (in_ready != (want.size() < 8)) $fatal(1, "in_ready %0d with %0d words inside", in_ready, want.size());

@@ -62,19 +62,19 @@ module tb_float (
       a = special(i / Specials);
       b = special(i % Specials);
     end else begin
-      a = $random(seed);
-      b = $random(seed);
-      if (i % 3 == 1) b[30:23] = a[30:23] + 8'($unsigned($random(seed)) % 61) - 8'd30;
+      a = tb_pkg::random(seed);
+      b = tb_pkg::random(seed);
+      if (i % 3 == 1) b[30:23] = a[30:23] + 8'(tb_pkg::random(seed) % 61) - 8'd30;
       if (i % 3 == 2) begin
-        a &= 32'hffff0000 | (32'hffffffff << ($unsigned($random(seed)) % 24));
-        b &= 32'hff800000 | (32'hffffffff << ($unsigned($random(seed)) % 24));
-        b[30:23] = a[30:23] + 8'($unsigned($random(seed)) % 61) - 8'd30;
+        a &= 32'hffff0000 | (32'hffffffff << (tb_pkg::random(seed) % 24));
+        b &= 32'hff800000 | (32'hffffffff << (tb_pkg::random(seed) % 24));
+        b[30:23] = a[30:23] + 8'(tb_pkg::random(seed) % 61) - 8'd30;
       end
-      if (i % 5 == 0) a[30:23] = 8'd120 + 8'($unsigned($random(seed)) % 40);  // integers and halves
-      if (i % 7 == 0) b[30:23] = 8'd127 - a[30:23] + 8'($unsigned($random(seed)) % 3);  // products and quotients at the edges
+      if (i % 5 == 0) a[30:23] = 8'd120 + 8'(tb_pkg::random(seed) % 40);  // integers and halves
+      if (i % 7 == 0) b[30:23] = 8'd127 - a[30:23] + 8'(tb_pkg::random(seed) % 3);  // products and quotients at the edges
     end
     // d: not above 0, most of it where the results are not 0.
-    d = {1'b1, $unsigned($random(seed)) % 8 == 0 ? a[30:0] : 31'h49000000 + 31'($unsigned($random(seed)) % 32'h01800000)};
+    d = {1'b1, tb_pkg::random(seed) % 8 == 0 ? a[30:0] : 31'h49000000 + 31'(tb_pkg::random(seed) % 32'h01800000)};
     if (i < 65536) if (i % 2 == 0) d = {1'b1, 31'(golden_from_int(i * 16 + i / 2 % 16))};
   endtask
 
@@ -127,10 +127,10 @@ module tb_float (
     int i = 0;
     draw(0);
     while (divisions < int'(Specials * Specials + 6000)) begin
-      div_valid  = $unsigned($random(seed)) % 4 != 0;
-      root_valid = $unsigned($random(seed)) % 4 != 0;
-      div_take   = $unsigned($random(seed)) % 4 != 0;
-      root_take  = $unsigned($random(seed)) % 4 != 0;
+      div_valid  = tb_pkg::random(seed) % 4 != 0;
+      root_valid = tb_pkg::random(seed) % 4 != 0;
+      div_take   = tb_pkg::random(seed) % 4 != 0;
+      root_take  = tb_pkg::random(seed) % 4 != 0;
       #1;
       if (div_out && div_take) begin
         if (quotient != want_quotient[0]) $fatal(1, "quotient %h, not %h", quotient, want_quotient[0]);

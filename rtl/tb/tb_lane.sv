@@ -53,13 +53,13 @@ module tb_lane (
     int sum = 0;
     for (int i = 0; i < n; i++) begin
       @(negedge clk);
-      word  = 8'($unsigned($random(seed)) % words);
-      act   = $random(seed);
+      word  = 8'(tb_pkg::random(seed) % words);
+      act   = tb_pkg::random(seed);
       for (int k = 0; k < 4; k++) if (act[k*8 +: 8] == 8'h80) act[k*8 +: 8] = 8'h81;
       first = (i == 0);
       valid = 1'b1;
       sum += golden(int'(word), int'(act));
-      while ($random(seed) % 4 == 0) @(negedge clk) valid = 1'b0;
+      while (tb_pkg::random(seed) % 4 == 0) @(negedge clk) valid = 1'b0;
     end
     @(negedge clk) valid = 1'b0;
     repeat (2) @(negedge clk);
@@ -79,7 +79,7 @@ module tb_lane (
               one(w, ((rest == 1 ? 32'h7f817f81 : 32'h0) & ~(32'hff << (8 * place))) |
                      (32'(corner(i)) << (8 * place)));
       end
-      repeat (200) group(8 << ($unsigned($random(seed)) % (mode == 2 ? 2 : 3)), dense ? 256 : 128);
+      repeat (200) group(8 << (tb_pkg::random(seed) % (mode == 2 ? 2 : 3)), dense ? 256 : 128);
     end
     $display("ok lane: %0d checks", checks);
     done_o = 1'b1;

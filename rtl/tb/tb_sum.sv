@@ -23,16 +23,16 @@ module tb_sum (
     cycles = 0;
     ended = 1'b0;
     for (int i = 0; i < 2048; i++) begin
-      element = $random(seed);
-      element[30:23] = 8'd110 + 8'($unsigned($random(seed)) % 30);
+      element = tb_pkg::random(seed);
+      element[30:23] = 8'd110 + 8'(tb_pkg::random(seed) % 30);
       elements[i] = i < n ? element : 32'd0;
       if (i < n) golden_sum_put(i, int'(element));
     end
     while (!ended) begin
-      in_valid  = at < n && $unsigned($random(seed)) % 8 >= stall;
-      out_ready = $unsigned($random(seed)) % 8 >= stall;
-      last      = in_valid ? at + 16 >= n : 1'($random(seed));
-      for (int k = 0; k < 16; k++) drawn[k*32 +: 32] = in_valid ? elements[at + k] : 32'($random(seed));
+      in_valid  = at < n && tb_pkg::random(seed) % 8 >= stall;
+      out_ready = tb_pkg::random(seed) % 8 >= stall;
+      last      = in_valid ? at + 16 >= n : 1'(tb_pkg::random(seed));
+      for (int k = 0; k < 16; k++) drawn[k*32 +: 32] = in_valid ? elements[at + k] : tb_pkg::random(seed);
       x = drawn;
       #1;
       if (out_valid && !out_ready) waits++;
