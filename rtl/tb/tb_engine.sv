@@ -1,129 +1,160 @@
-// acc_unpack and acc_lane_array together: groups of W2S and dense W2 as they lie in the image, every port stalled by a
-// seeded generator; the sums of 64 rows against the definition, and the lines of m as they came.
+// acc_engine against the device model's MM: streams of every format as the image holds them, of random groups, blocks,
+// m, row scales and biases, with lines, activation quads and results stalled by a seeded generator; unstalled streams
+// keep the promised pace. Then blocks of keys and values through the same multipliers.
 `default_nettype none
 module tb_engine (
   output logic done_o
 );
-  import "DPI-C" function int golden_w2s(input int code, input int levels, input int act);
-  import "DPI-C" function int golden_w2(input int word, input int act);
+  import "DPI-C" function int golden_mm_open(input int format, input int levels, input int group, input int groups,
+                                             input int blocks, input int bias, input int m_most, input int seed);
+  import "DPI-C" function int golden_mm_line(input int line, input int k);
+  import "DPI-C" function int golden_mm_quad(input int quad);
+  import "DPI-C" function int golden_mm_scale();
+  import "DPI-C" function int golden_mm_row(input int row);
+  import "DPI-C" function int golden_kv_open(input int bits, input int value, input int dims, input int seed);
+  import "DPI-C" function int golden_kv_operand(input int k);
+  import "DPI-C" function int golden_kv_want(input int k);
 
-  logic             clk = 1'b0, rst_n = 1'b0, dense = 1'b0;
+  logic             clk = 1'b0, rst_n = 1'b0, bias = 1'b0;
+  acc_pkg::format_e format = acc_pkg::FormatW2s;
   acc_pkg::levels_e levels = acc_pkg::Levels12;
   logic [5:0]       quads = 6'd8;
-  logic             line_valid = 1'b0, line_ready, col_valid, col_ready = 1'b0, first, last, m_valid, m_ready = 1'b0;
-  logic [511:0]     line = '0, col, m;
-  logic [31:0]      act = '0;
-  logic             sums_done;
-  logic [64*17-1:0] sums;
-  int               seed = 5, groups = 0, waits = 0;
+  logic [9:0]       groups = 10'd1;
+  logic [31:0]      scale = '0, quad = '0;
+  logic             line_valid = 1'b0, line_ready, quad_valid = 1'b0, quad_ready, y_valid, y_ready = 1'b0;
+  logic [511:0]     line = '0, drawn;  // drawn: ports are written whole, or Verilator misses a change
+  logic [127:0]     y;
+  logic             kv_valid = 1'b0, kv_four = 1'b0, kv_eight = 1'b0, kv_sums_valid;
+  logic [511:0]     kv_line = '0;
+  logic [71:0]      kv_operands = '0;
+  logic [16*18-1:0] kv_low;
+  logic [16*16-1:0] kv_high;
+  int               seed = 5, streams = 0, waits = 0, held = 0, kv_blocks = 0;
 
   always #5 clk = !clk;
-  acc_unpack u_unpack (.clk_i(clk), .rst_ni(rst_n), .dense_i(dense), .quads_i(quads), .line_valid_i(line_valid),
-                       .line_ready_o(line_ready), .line_i(line), .col_valid_o(col_valid), .col_ready_i(col_ready),
-                       .col_o(col), .col_first_o(first), .col_last_o(last), .m_valid_o(m_valid), .m_ready_i(m_ready),
-                       .m_o(m));
-  acc_lane_array u_lanes (.clk_i(clk), .rst_ni(rst_n), .levels_i(levels), .dense_i(dense),
-                          .valid_i(col_valid && col_ready), .first_i(first), .last_i(last), .col_i(col), .act_i(act),
-                          .done_o(sums_done), .acc_o(sums));
+  acc_engine u_engine (.clk_i(clk), .rst_ni(rst_n), .format_i(format), .levels_i(levels), .quads_i(quads),
+                       .groups_i(groups), .bias_i(bias), .scale_i(scale), .line_valid_i(line_valid),
+                       .line_ready_o(line_ready), .line_i(line), .quad_valid_i(quad_valid), .quad_ready_o(quad_ready),
+                       .quad_i(quad), .y_valid_o(y_valid), .y_ready_i(y_ready), .y_o(y), .kv_valid_i(kv_valid),
+                       .kv_four_i(kv_four), .kv_eight_i(kv_eight), .kv_line_i(kv_line), .kv_operands_i(kv_operands),
+                       .kv_sums_valid_o(kv_sums_valid), .kv_low_o(kv_low), .kv_high_o(kv_high));
 
-  logic [511:0] lines [0:32];  // of the group: columns, then m
-  logic [31:0]  acts [0:31];
-  int           n_lines, want [0:63];
-
-  function automatic logic [7:0] random_code();
-    random_code = 8'(tb_pkg::random(seed) % 121);
+  function automatic logic go(input int stall);
+    go = tb_pkg::random(seed) % 8 >= stall;
   endfunction
 
-  // A group of random codes, packed as image.h says, and its sums.
-  task automatic make_group();
-    logic [447:0] column;
-    logic [447:0] columns [0:31];
-    n_lines = 0;
-    for (int r = 0; r < 64; r++) want[r] = 0;
-    for (int q = 0; q < int'(quads); q++) begin
-      acts[q] = tb_pkg::random(seed);
-      for (int k = 0; k < 4; k++) if (acts[q][k*8 +: 8] == 8'h80) acts[q][k*8 +: 8] = 8'h7f;
-      if (dense) begin
-        for (int b = 0; b < 16; b++) lines[n_lines][b*32 +: 32] = tb_pkg::random(seed);
-        for (int r = 0; r < 64; r++) begin
-          int word;
-          word = 0;
-          for (int k = 0; k < 4; k++)
-            word |= int'(lines[n_lines][(4 * (r % 16) + k) * 8 + r / 16 * 2 +: 2]) << (2 * k);
-          want[r] += golden_w2(word, int'(acts[q]));
-        end
-        n_lines++;
-      end else begin
-        for (int r = 0; r < 64; r++) begin
-          logic [7:0] code;
-          code = random_code();
-          column[r*7 +: 7] = code[6:0];
-          want[r] += golden_w2s(int'(code), int'(levels), int'(acts[q]));
-        end
-        columns[q] = column;
-      end
-    end
-    if (!dense)
-      for (int o = 0; o < int'(quads); o += 8)
-        for (int i = 0; i < 7; i++) begin
-          lines[n_lines] = {columns[o + 7][i*64 +: 64], columns[o + i]};
-          n_lines++;
-        end
-    for (int b = 0; b < 16; b++) lines[n_lines][b*32 +: 32] = tb_pkg::random(seed);
-    n_lines++;
-  endtask
+  // Cycles that a block may take: its columns and lines of m, 4 for a line of rows, and what the last group's sums
+  // still need. A stream's last rows come up to 12 later.
+  function automatic int pace();
+    int columns;
+    columns = int'(quads) << (format == acc_pkg::FormatW4 ? 1 : format == acc_pkg::FormatW8 ? 2 : 0);
+    pace = int'(groups) * (columns + (format == acc_pkg::FormatW8 ? 0 : 1)) + (bias ? 32 : 16) + 16;
+  endfunction
 
-  // Lines in, columns and m out, until the group's m has left; then its sums.
-  task automatic run_group(input int stall);
-    int at, q;
-    logic m_seen, sums_seen;
+  task automatic run_stream(input int lines, input int blocks, input int stall);
+    int at, q, beat, cycles, all;
     at = 0;
     q = 0;
-    m_seen = 1'b0;
-    sums_seen = 1'b0;
-    while (!m_seen || !sums_seen) begin
-      line_valid = at < n_lines && (tb_pkg::random(seed) % 8 >= stall);
-      line       = line_valid ? lines[at] : 'x;
-      col_ready  = tb_pkg::random(seed) % 8 >= stall;
-      m_ready    = tb_pkg::random(seed) % 8 >= stall;
-      act        = acts[q % 32];
+    beat = 0;
+    cycles = 0;
+    all = blocks * int'(groups) * int'(quads);
+    while (beat < 16 * blocks) begin
+      line_valid = at < lines && go(stall);
+      quad_valid = q < all && go(stall);
+      y_ready    = go(stall) && (stall == 0 || cycles / 256 % 2 == 1);  // and long enough for more than a block to wait
+      for (int k = 0; k < 16; k++) drawn[k*32 +: 32] = line_valid ? golden_mm_line(at, k) : tb_pkg::random(seed);
+      line = drawn;
+      quad = quad_valid ? golden_mm_quad(q % (int'(groups) * int'(quads))) : tb_pkg::random(seed);
       #1;
       if (line_valid && !line_ready) waits++;
-      if (sums_done) begin
-        sums_seen = 1'b1;
-        for (int r = 0; r < 64; r++)
-          if (int'(signed'(sums[r*17 +: 17])) != want[r])
-            $fatal(1, "row %0d of a group of %0d columns, dense %0d: %0d, not %0d", r, quads, dense,
-                   signed'(sums[r*17 +: 17]), want[r]);
-      end
-      if (m_valid && m_ready) begin
-        m_seen = 1'b1;
-        if (m != lines[n_lines - 1]) $fatal(1, "a line of m differs");
-      end
-      if (col_valid && col_ready) begin
-        if (first != (q == 0) || last != (q == int'(quads) - 1)) $fatal(1, "column %0d: first %0d, last %0d", q, first, last);
-        q++;
+      if (y_valid && !y_ready) held++;
+      if (y_valid && y_ready) begin
+        for (int k = 0; k < 4; k++)
+          if (y[k*32 +: 32] != golden_mm_row(beat * 4 + k))
+            $fatal(1, "stream %0d (format %0d, %0d columns, %0d groups, bias %0d), row %0d: %h, not %h", streams, format,
+                   4 * quads, groups, bias, beat * 4 + k, y[k*32 +: 32], golden_mm_row(beat * 4 + k));
+        beat++;
       end
       if (line_valid && line_ready) at++;
+      if (quad_valid && quad_ready) q++;
+      cycles++;
+      if (cycles > 100000) $fatal(1, "stream %0d stands still at line %0d, quad %0d, beat %0d", streams, at, q, beat);
       @(negedge clk);
     end
-    if (at != n_lines || q != int'(quads)) $fatal(1, "%0d lines and %0d columns of %0d and %0d", at, q, n_lines, quads);
-    groups++;
+    if (at != lines || q != all) $fatal(1, "stream %0d: %0d lines of %0d, %0d quads of %0d", streams, at, lines, q, all);
+    if (stall == 0 && cycles > blocks * pace() + 12)
+      $fatal(1, "stream %0d (format %0d): %0d cycles, not %0d", streams, format, cycles, blocks * pace() + 12);
+    {line_valid, quad_valid, y_ready} = 3'b000;
+    streams++;
+  endtask
+
+  // Sums of lines added up where cache_map.h says they belong.
+  task automatic run_kv(input int bits, input int value, input int dims);
+    int lines, at, seen, got [0:255];
+    lines = golden_kv_open(bits, value, dims, 1 + kv_blocks);
+    at = 0;
+    seen = 0;
+    for (int i = 0; i < 256; i++) got[i] = 0;
+    while (seen < lines) begin
+      kv_valid = at < lines && go(3);
+      kv_four  = bits == 4;
+      kv_eight = bits == 4 && value == 0;
+      for (int k = 0; k < 16; k++) drawn[k*32 +: 32] = kv_valid ? golden_mm_line(at, k) : tb_pkg::random(seed);
+      kv_line = drawn;
+      for (int k = 0; k < 8; k++) begin
+        if (value == 1) drawn[k*9 +: 9] = 9'(golden_kv_operand(at / (dims / (bits == 4 ? 32 : 16)) * 4 + k % 4));
+        else drawn[k*9 +: 9] = 9'(golden_kv_operand((at * (kv_eight ? 8 : 4) + k) % 256));
+        if (!kv_valid) drawn[k*9 +: 9] = 9'(tb_pkg::random(seed));
+      end
+      kv_operands = drawn[71:0];
+      #1;
+      if (kv_sums_valid) begin
+        for (int g = 0; g < 16; g++)
+          if (value == 0 && bits == 8) got[g] += int'(signed'(kv_low[g*18 +: 18]));
+          else if (value == 0 && g < 8) begin
+            got[2*g] += int'(signed'(kv_low[g*18 +: 18]));
+            got[2*g+1] += int'(signed'(kv_high[g*16 +: 16]));
+          end else if (value == 1) begin
+            int d;
+            d = seen % (dims / (bits == 4 ? 32 : 16)) * 16 + g;
+            got[d] += int'(signed'(kv_low[g*18 +: 18]));
+            if (bits == 4) got[d + dims / 2] += int'(signed'(kv_high[g*16 +: 16]));
+          end
+        seen++;
+      end
+      if (kv_valid) at++;
+      @(negedge clk);
+    end
+    kv_valid = 1'b0;
+    for (int i = 0; i < (value == 1 ? dims : 16); i++)
+      if (got[i] != golden_kv_want(i))
+        $fatal(1, "%0d bits, value %0d, %0d dimensions: sum %0d is %0d, not %0d", bits, value, dims, i, got[i],
+               golden_kv_want(i));
+    kv_blocks++;
   endtask
 
   initial begin
     done_o = 1'b0;
     repeat (3) @(negedge clk);
     rst_n = 1'b1;
-    for (int i = 0; i < 240; i++) begin
-      dense  = i % 4 == 3;
-      levels = acc_pkg::levels_e'(i % 4 % 3);
-      quads  = 6'd8 << (i / 4 % (i % 4 == 2 ? 2 : 3));  // levels (2, 5) stop at 64 columns
-      make_group();
-      run_group(i / 12 % 4 * 2);
+    for (int i = 0; i < 64; i++) begin
+      int blocks, lines, group;
+      format = acc_pkg::format_e'(i % 4);
+      levels = acc_pkg::levels_e'(i / 4 % 3);
+      group  = i / 8 % (i / 4 % 3 == 2 ? 2 : 3);  // levels (2, 5) stop at 64 columns
+      quads  = 6'd8 << group;
+      groups = 10'd1 + 10'(tb_pkg::random(seed) % 4);
+      blocks = 1 + int'(tb_pkg::random(seed) % 3);
+      bias   = 1'(tb_pkg::random(seed));
+      lines  = golden_mm_open(int'(format), int'(levels), group, int'(groups), blocks, int'(bias),
+                              i % 3 == 0 ? 1 : i % 3 == 1 ? 15 : 255, i + 1);
+      if (lines < 0) $fatal(1, "stream %0d is not one", i);
+      scale  = golden_mm_scale();
+      run_stream(lines, blocks, i / 4 % 4 * 2);
+      if (i % 2 == 1) run_kv(i % 4 == 1 ? 4 : 8, i / 4 % 2, 32 << (i / 8 % 4));
     end
-    if (waits < 500) $fatal(1, "the stimulus is too tame: %0d stalls", waits);
-    $display("ok engine: %0d groups", groups);
+    if (waits < 500 || held < 100) $fatal(1, "the stimulus is too tame: %0d and %0d stalls", waits, held);
+    $display("ok engine: %0d streams, %0d blocks of keys and values", streams, kv_blocks);
     done_o = 1'b1;
   end
 endmodule
