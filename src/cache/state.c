@@ -87,28 +87,22 @@ static acc_kv_lane block_of_lane(const acc_kv *kv, const acc_kv_store *s, const 
                          .vzero = zeros ? lane->vzero + slot : NULL};
 }
 
-static void put_block(const acc_kv *kv, const acc_kv_store *s, const acc_kv_lane *b, uint8_t *to)
-{
-    size_t codes = code_bytes(kv, s);
-    memcpy(to, b->k, codes), to += codes;
-    memcpy(to, b->v, codes), to += codes;
-    memcpy(to, b->kscale, 2 * ACC_KV_BLOCK), to += 2 * ACC_KV_BLOCK;
-    memcpy(to, b->vscale, 2 * ACC_KV_BLOCK), to += 2 * ACC_KV_BLOCK;
-    if (s->bits == 8) return;
-    memcpy(to, b->kzero, ACC_KV_BLOCK), to += ACC_KV_BLOCK;
-    memcpy(to, b->vzero, ACC_KV_BLOCK);
-}
+typedef struct array {
+    void *at;
+    size_t bytes;
+} array;
 
-static void take_block(const acc_kv *kv, const acc_kv_store *s, const acc_kv_lane *b, const uint8_t *from)
+/* A block's arrays in the order of the state's bytes; their number. */
+static int arrays_of(const acc_kv *kv, const acc_kv_store *s, const acc_kv_lane *b, array out[6])
 {
-    size_t codes = code_bytes(kv, s);
-    memcpy(b->k, from, codes), from += codes;
-    memcpy(b->v, from, codes), from += codes;
-    memcpy(b->kscale, from, 2 * ACC_KV_BLOCK), from += 2 * ACC_KV_BLOCK;
-    memcpy(b->vscale, from, 2 * ACC_KV_BLOCK), from += 2 * ACC_KV_BLOCK;
-    if (s->bits == 8) return;
-    memcpy(b->kzero, from, ACC_KV_BLOCK), from += ACC_KV_BLOCK;
-    memcpy(b->vzero, from, ACC_KV_BLOCK);
+    const size_t codes = code_bytes(kv, s), scales = ACC_KV_BLOCK * sizeof *b->kscale, zeros = ACC_KV_BLOCK;
+    out[0] = (array){b->k, codes};
+    out[1] = (array){b->v, codes};
+    out[2] = (array){b->kscale, scales};
+    out[3] = (array){b->vscale, scales};
+    out[4] = (array){b->kzero, zeros};
+    out[5] = (array){b->vzero, zeros};
+    return s->bits == 4 ? 6 : 4;
 }
 
 /* Zeros for position i of a state's block. */
@@ -152,7 +146,13 @@ static bool each_block(const acc_kv *kv, uint64_t stored, uint64_t position, uin
 static bool save_block(const acc_kv *kv, const acc_kv_store *s, const acc_kv_lane *b, const span *sp, uint64_t block,
                        uint8_t *bytes)
 {
-    put_block(kv, s, b, bytes);
+    array a[6];
+    const int n = arrays_of(kv, s, b, a);
+    uint8_t *to = bytes;
+    for (int i = 0; i < n; i++) {
+        memcpy(to, a[i].at, a[i].bytes);
+        to += a[i].bytes;
+    }
     for (uint32_t i = 0; i < ACC_KV_BLOCK; i++) {
         uint64_t pos = block * ACC_KV_BLOCK + i;
         if (pos < sp->first || pos >= sp->end) clear_position(kv, s, bytes, i);
@@ -182,7 +182,12 @@ static bool load_block(const acc_kv *kv, const acc_kv_store *s, const acc_kv_lan
                        uint8_t *bytes)
 {
     (void)sp, (void)block;
-    take_block(kv, s, b, bytes);
+    array a[6];
+    const int n = arrays_of(kv, s, b, a);
+    for (int i = 0; i < n; i++) {
+        memcpy(a[i].at, bytes, a[i].bytes);
+        bytes += a[i].bytes;
+    }
     return true;
 }
 
