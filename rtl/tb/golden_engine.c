@@ -6,6 +6,7 @@
 
 #include "accel/image.h"
 #include "accel/model_internal.h"
+#include "core/hash.h"
 #include "svdpi.h"
 
 #define MOST_LINES 4096
@@ -41,19 +42,16 @@ void acc_model_run_job(acc_model *d, acc_job *job, void *ctx)
     job(ctx, 0, 1);
 }
 
-static uint32_t state = 1;
+static uint64_t stream, drawn; /* of acc_random() */
 
 static uint32_t draw(void)
 {
-    state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    return state;
+    return (uint32_t)acc_random(stream, drawn++);
 }
 
 static void draw_bytes(uint8_t *p, size_t n)
 {
-    while (n-- > 0) *p++ = (uint8_t)(draw() >> 11);
+    while (n-- > 0) *p++ = (uint8_t)draw();
 }
 
 static float draw_float(void)
@@ -89,7 +87,8 @@ int golden_mm_open(int format, int levels, int group, int groups, int blocks, in
               acc_inst_set(&i, ACC_F_STEP, 1) && acc_inst_set(&i, ACC_F_TARGET, ACC_TARGET_VMEM);
     const uint32_t lines = acc_block_lines(&i);
     if (!ok || lines * (uint32_t)blocks > MOST_LINES || blocks > MOST_BLOCKS) return -1;
-    state = (uint32_t)seed * 2654435761u | 1;
+    stream = (uint64_t)seed;
+    drawn = 0;
     for (int b = 0; b < blocks; b++)
         draw_block(memory + (size_t)b * lines * ACC_ISA_LINE_BYTES, (acc_isa_format)format, 32u << group,
                    (uint32_t)groups, bias != 0, (uint32_t)m_most);
@@ -141,7 +140,8 @@ int golden_kv_open(int bits, int value, int dims, int seed)
     const uint32_t lines = acc_cache_block_lines(&map, ACC_PART_RING) - 1;
     int8_t q[ACC_ISA_HEAD_DIM_MAX];
     uint32_t p[ACC_ISA_STRIP];
-    state = (uint32_t)seed * 2654435761u | 1;
+    stream = (uint64_t)seed;
+    drawn = 0;
     draw_bytes(memory, (size_t)lines * ACC_ISA_LINE_BYTES);
     for (uint32_t i = 0; bits == 8 && i < lines * ACC_ISA_LINE_BYTES; i++)
         if (memory[i] == 0x80) memory[i] = 0x81;
