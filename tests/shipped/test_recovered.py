@@ -47,8 +47,8 @@ class W2s(Shipped, Case):
 
 
 class Mixed(Shipped, Case):
-    name, place, bits, formats = "mixed", 1, 3.8, {"w2s", "w2", "w4"}
-    hash, ppl = "ed906764069d6779", 27.024810
+    name, place, bits, formats = "mixed", 1, 4.2, {"w2s", "w4"}
+    hash, ppl = "82cfaa90dfb46b54", 26.270454
 
 
 if __name__ == "__main__":
