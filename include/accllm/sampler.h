@@ -8,6 +8,9 @@
  * result does not depend on how far the logits were sorted. top-p keeps the fewest tokens that reach p of the mass that
  * top-k left; min-p keeps those of at least p times the largest probability. The most likely token always stays.
  *
+ * Where only some tokens are allowed (a grammar: accllm/grammar.h), the others count as minus infinity from the
+ * repetition penalty on, and are never drawn.
+ *
  * A logit that is NaN counts as minus infinity, which is never drawn while another is there; if all are, id 0 is drawn.
  * Plus infinity is drawn at once, the lowest id first. Vocabularies go up to 524,288 tokens.
  */
@@ -44,6 +47,10 @@ ACCLLM_API void accllm_sampler_free(accllm_sampler **s);
 ACCLLM_API void accllm_sampler_accept(accllm_sampler *s, int32_t id);
 /* Draws the token that follows `position` tokens of text. logits: [n_vocab], not changed. No allocation. */
 ACCLLM_API int32_t accllm_sampler_draw(accllm_sampler *s, const float *logits, uint64_t position);
+/* The same out of the tokens that are allowed: bit id % 64 of word id / 64, as accllm_matcher_mask() has them; NULL:
+ * all. -1 if none is. If all that are have no logit above minus infinity, the lowest id is drawn. */
+ACCLLM_API int32_t accllm_sampler_draw_from(accllm_sampler *s, const float *logits, uint64_t position,
+                                            const uint64_t *allowed);
 
 #ifdef __cplusplus
 }

@@ -29,7 +29,7 @@ typedef struct candidate {
 struct accllm_sampler {
     accllm_sampler_params p;
     uint32_t n_vocab;
-    float *adjusted; /* [n_vocab]: logits after the repetition penalty */
+    float *adjusted; /* [n_vocab]: logits after the repetition penalty, of allowed tokens */
     int32_t *recent; /* [repeat_last] ring of accepted ids */
     uint64_t n_accepted;
     /* one draw's work */
@@ -79,13 +79,12 @@ accllm_status accllm_sampler_create(accllm_sampler **out, const accllm_sampler_p
     s->p = *p;
     s->n_vocab = n_vocab;
     s->c = acc_calloc(n_vocab, sizeof *s->c);
-    if (p->repeat_penalty != 1.0f && p->repeat_last > 0) {
-        s->adjusted = acc_calloc(n_vocab, sizeof *s->adjusted);
+    s->adjusted = acc_calloc(n_vocab, sizeof *s->adjusted);
+    if (p->repeat_penalty != 1.0f && p->repeat_last > 0)
         s->recent = acc_calloc(p->repeat_last, sizeof *s->recent);
-    } else {
+    else
         s->p.repeat_last = 0;
-    }
-    if (!s->c || (s->p.repeat_last > 0 && (!s->adjusted || !s->recent))) {
+    if (!s->c || !s->adjusted || (s->p.repeat_last > 0 && !s->recent)) {
         accllm_sampler_free(&s);
         return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: sampler for %u tokens", n_vocab);
     }
@@ -121,6 +120,20 @@ static const float *penalise(accllm_sampler *s, const float *logits)
         s->adjusted[s->recent[i]] = x > 0 ? x / s->p.repeat_penalty : x * s->p.repeat_penalty;
     }
     return s->adjusted;
+}
+
+static const float *leave_allowed(accllm_sampler *s, const float *logits, const uint64_t *allowed)
+{
+    if (!allowed) return logits;
+    for (uint32_t i = 0; i < s->n_vocab; i++) s->adjusted[i] = allowed[i / 64] >> i % 64 & 1 ? logits[i] : -INFINITY;
+    return s->adjusted;
+}
+
+static int32_t first_allowed(const accllm_sampler *s, const uint64_t *allowed)
+{
+    for (uint32_t w = 0; w <= (s->n_vocab - 1) / 64; w++)
+        if (allowed[w]) return (int32_t)(w * 64 + (uint32_t)__builtin_ctzll(allowed[w]));
+    return -1;
 }
 
 static int32_t argmax(const float *logits, uint32_t n, float *max)
@@ -326,9 +339,15 @@ static uint32_t keep(accllm_sampler *s, const float *logits)
 
 int32_t accllm_sampler_draw(accllm_sampler *s, const float *logits, uint64_t position)
 {
+    return accllm_sampler_draw_from(s, logits, position, NULL);
+}
+
+int32_t accllm_sampler_draw_from(accllm_sampler *s, const float *logits, uint64_t position, const uint64_t *allowed)
+{
     float max;
-    const float *l = penalise(s, logits);
+    const float *l = leave_allowed(s, penalise(s, logits), allowed);
     int32_t best = argmax(l, s->n_vocab, &max);
+    if (allowed && isinf(max) && max < 0) return first_allowed(s, allowed);
     double t = (double)s->p.temperature;
     if (t == 0 || s->p.top_k == 1 || isinf(max)) return best;
     /* With top-p the weights at temperature 1 decide what has none at all; else those at t. */

@@ -187,6 +187,41 @@ static void not_a_number_and_infinity_follow_the_rule(void **state)
     assert_int_equal(draw(params(0, 0, 1, 0, 1), none, 3, 0), 0);
 }
 
+/* The same as a vocabulary in which the others have no logit. */
+static void only_allowed_tokens_are_drawn(void **state)
+{
+    enum { WORDS = (N + 63) / 64 };
+    float logits[N], masked[N];
+    uint64_t allowed[WORDS];
+    (void)state;
+    for (uint64_t c = 0; c < 60; c++) {
+        accllm_sampler_params p =
+            params(c % 3 ? 0.8f : 0.0f, c % 4 ? 0 : 5, c % 5 ? 1.0f : 0.9f, 0, c % 2 ? 1.5f : 1.0f);
+        accllm_sampler *s, *t;
+        assert_int_equal(accllm_sampler_create(&s, &p, N, NULL), ACCLLM_OK);
+        assert_int_equal(accllm_sampler_create(&t, &p, N, NULL), ACCLLM_OK);
+        fill(logits, c, 20);
+        for (size_t i = 0; i < WORDS; i++) allowed[i] = acc_random(c, i) & acc_random(c + 1, i) & acc_random(c + 2, i);
+        allowed[WORDS - 1] &= (1ull << N % 64) - 1;
+        for (int i = 0; i < N; i++) masked[i] = allowed[i / 64] >> i % 64 & 1 ? logits[i] : -INFINITY;
+        for (uint64_t position = 0; position < 8; position++) {
+            int32_t id = accllm_sampler_draw_from(s, logits, position, allowed);
+            assert_int_equal(id, accllm_sampler_draw(t, masked, position));
+            accllm_sampler_accept(s, id);
+            accllm_sampler_accept(t, id);
+            assert_int_equal(accllm_sampler_draw_from(s, logits, position, NULL),
+                             accllm_sampler_draw(s, logits, position));
+        }
+        for (int i = 0; i < N; i++) logits[i] = i % 2 ? NAN : -INFINITY;
+        memset(allowed, 0, sizeof allowed);
+        assert_int_equal(accllm_sampler_draw_from(s, logits, 0, allowed), -1);
+        allowed[N / 64] = 1ull << N % 64 >> 1;
+        assert_int_equal(accllm_sampler_draw_from(s, logits, 0, allowed), N - 1);
+        accllm_sampler_free(&s);
+        accllm_sampler_free(&t);
+    }
+}
+
 static void bad_parameters_are_refused(void **state)
 {
     (void)state;
@@ -229,6 +264,7 @@ int main(void)
         cmocka_unit_test(a_draw_depends_on_seed_and_position_alone),
         cmocka_unit_test(frequencies_follow_the_probabilities),
         cmocka_unit_test(not_a_number_and_infinity_follow_the_rule),
+        cmocka_unit_test(only_allowed_tokens_are_drawn),
         cmocka_unit_test(bad_parameters_are_refused),
         cmocka_unit_test(exponential_is_close_to_the_true_one),
     };
