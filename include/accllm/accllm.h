@@ -9,6 +9,7 @@
 #include "batch.h"
 #include "state.h"
 #include "sampler.h"
+#include "grammar.h"
 #include "compress.h"
 #include "eval.h"
 #include "server.h"
