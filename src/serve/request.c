@@ -13,8 +13,8 @@
 static bool refuse_unsupported(const json_t *body, acc_problem *p)
 {
     static const char *const zero[] = {"presence_penalty", "frequency_penalty"};
-    static const char *const empty[] = {"logit_bias", "tools",  "functions",   "grammar",
-                                        "suffix",     "images", "json_schema", "guided_json"};
+    static const char *const empty[] = {"logit_bias",  "tools",        "functions",     "suffix",        "images",
+                                        "guided_json", "guided_regex", "guided_choice", "guided_grammar"};
     for (size_t i = 0; i < sizeof zero / sizeof *zero; i++) {
         float x = 0;
         if (!acc_field_real(body, zero[i], -2, 2, &x, p)) return false;
@@ -26,10 +26,6 @@ static bool refuse_unsupported(const json_t *body, acc_problem *p)
         if (json_is_string(v) && json_string_length(v) > 0) none = false;
         if (!none) return acc_refuse(p, 400, "unsupported_parameter", empty[i], "%s is not supported", empty[i]);
     }
-    const json_t *format = acc_field(body, "response_format");
-    const char *type = json_string_value(json_object_get(format, "type"));
-    if (format && (!type || strcmp(type, "text") != 0))
-        return acc_refuse(p, 400, "unsupported_parameter", "response_format", "only response_format text is supported");
     return true;
 }
 
@@ -151,7 +147,8 @@ bool acc_request_read(acc_request *r, const acc_service *s, bool chat, const jso
     bool ok = json_is_object(body) ||
               acc_refuse(p, 400, "invalid_type", NULL, "the body of the request must be a JSON object");
     ok = ok && refuse_unsupported(body, p) && read_form(r, body, p) && read_length(r, s, body, p) &&
-         read_sampling(&r->settings, body, p) && read_scores(r, body, p) && read_stops(&r->settings.stops, body, p);
+         read_sampling(&r->settings, body, p) && read_scores(r, body, p) && read_stops(&r->settings.stops, body, p) &&
+         acc_read_structure(r, s, body, p);
     ok = ok && (chat ? acc_read_messages(r, s, body, p) : acc_read_prompts(r, s, body, p)) && check_size(r, s, p);
     if (!ok) acc_request_free(r);
     return ok;
@@ -162,5 +159,6 @@ void acc_request_free(acc_request *r)
     for (size_t i = 0; i < r->n_prompts; i++) free(r->prompt[i].ids);
     free(r->prompt);
     acc_stops_free(&r->settings.stops);
+    accllm_grammar_free(&r->settings.grammar);
     *r = (acc_request){0};
 }

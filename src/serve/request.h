@@ -26,6 +26,8 @@ typedef struct acc_request {
 bool acc_request_read(acc_request *r, const acc_service *s, bool chat, const json_t *body, acc_problem *p);
 void acc_request_free(acc_request *r);
 
+/* structure.c: the grammar of "response_format", "json_schema" or "grammar" into the settings. */
+bool acc_read_structure(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p);
 /* prompts.c: the ids of "prompt" and "messages", checked against the context. */
 bool acc_read_prompts(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p);
 bool acc_read_messages(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p);

@@ -5,6 +5,7 @@
 #ifndef ACC_SERVE_SEQUENCE_H
 #define ACC_SERVE_SEQUENCE_H
 
+#include "accllm/grammar.h"
 #include "accllm/sampler.h"
 #include "accllm/tokenizer.h"
 #include "serve/stops.h"
@@ -25,6 +26,8 @@ typedef struct acc_settings {
     bool score_prompt; /* and of the prompt's */
     uint32_t n_top;
     acc_stops stops;
+    accllm_grammar *grammar; /* NULL: any text */
+    const accllm_vocabulary *vocabulary;
 } acc_settings;
 
 typedef struct acc_top {

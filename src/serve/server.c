@@ -22,6 +22,7 @@ struct accllm_server {
     acc_service service;
     acc_guard guard;
     acc_scheduler *scheduler;
+    accllm_vocabulary *vocabulary;
     acc_keeper *keeper; /* NULL: states are not saved */
     acc_http http;
 };
@@ -120,11 +121,12 @@ static accllm_status count_sessions(accllm_server *s, accllm_model *m, size_t lo
     ACC_TRY(accllm_session_create(&one, m, &s->sp, err));
     s->service.sinks = accllm_session_sinks(one);
     s->service.window = accllm_session_window(one);
-    s->info.session_bytes = accllm_session_bytes(one) + acc_slot_bytes(longest, accllm_model_get_info(m)->n_vocab);
+    s->info.session_bytes =
+        accllm_session_bytes(one) + acc_slot_bytes(longest, s->vocabulary, accllm_model_get_info(m)->n_vocab);
     accllm_session_free(&one);
     ACC_TRY(batch_bytes(s, m, &base, &each, err));
     s->info.session_bytes += each;
-    s->info.model_bytes = (resident > file ? resident : file) + base;
+    s->info.model_bytes = (resident > file ? resident : file) + base + accllm_vocabulary_bytes(s->vocabulary);
     uint64_t room = limit > s->info.model_bytes ? (limit - s->info.model_bytes) / s->info.session_bytes : 0;
     s->info.sessions = s->p.parallel ? s->p.parallel : limit && room < MOST_BY_MEMORY ? (uint32_t)room : 0;
     if (s->info.sessions == 0) s->info.sessions = limit ? MOST_BY_MEMORY : USUAL_SESSIONS;
@@ -182,6 +184,8 @@ static accllm_status put_together(accllm_server *s, accllm_runtime *rt, accllm_m
     size_t longest = longest_token(s->service.tok);
     const char *host = s->p.host ? s->p.host : "127.0.0.1";
     acc_http *h = &s->http;
+    ACC_TRY(accllm_vocabulary_create(&s->vocabulary, s->service.tok, s->service.info->n_vocab, err));
+    s->service.vocabulary = s->vocabulary;
     ACC_TRY(count_sessions(s, m, longest, err));
     ACC_TRY(acc_guard_init(&s->guard, s->p.api_keys, s->p.n_api_keys, s->p.origins, s->p.n_origins, err));
     *h = (acc_http){.rt = rt,
@@ -226,6 +230,7 @@ void accllm_server_free(accllm_server **s)
     if ((*s)->http.stop_fd >= 0) (void)close((*s)->http.stop_fd);
     if ((*s)->http.wake_fd >= 0) (void)close((*s)->http.wake_fd);
     acc_guard_free(&(*s)->guard);
+    accllm_vocabulary_free(&(*s)->vocabulary);
     acc_free(*s);
     *s = NULL;
 }

@@ -3,6 +3,7 @@
 #define ACC_SERVE_SERVICE_H
 
 #include "accllm/engine.h"
+#include "accllm/grammar.h"
 #include "accllm/sampler.h"
 
 enum {
@@ -14,6 +15,7 @@ enum {
 typedef struct acc_service {
     const accllm_tokenizer *tok;
     const accllm_model_info *info;
+    const accllm_vocabulary *vocabulary; /* for grammars */
     char model_name[128];
     accllm_sampler_params sampler;
     uint64_t max_tokens;    /* of an answer whose request does not say */

@@ -11,10 +11,10 @@ static size_t pending_bytes(size_t longest)
     return ACC_MAX_STOP_BYTES + 3 * longest + 32;
 }
 
-size_t acc_slot_bytes(size_t longest, uint32_t n_vocab)
+size_t acc_slot_bytes(size_t longest, const accllm_vocabulary *vocabulary, uint32_t n_vocab)
 {
     const size_t sampler = 12 * (size_t)n_vocab + 4 * ACC_MAX_RECENT + 32768; /* about what one allocates */
-    return sampler + ACC_HELD_IDS * sizeof(int32_t) + pending_bytes(longest) +
+    return sampler + accllm_matcher_bytes(vocabulary) + ACC_HELD_IDS * sizeof(int32_t) + pending_bytes(longest) +
            2 * (acc_box_text_bytes(longest) + ACC_BOX_RECORDS * sizeof(acc_record));
 }
 
@@ -41,6 +41,7 @@ accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_p
 
 void acc_slot_free(acc_slot *s)
 {
+    accllm_matcher_free(&s->matcher);
     accllm_sampler_free(&s->sampler);
     accllm_session_free(&s->session);
     acc_box_free(&s->fresh);
@@ -55,6 +56,14 @@ void acc_slot_take_up(acc_slot *s, acc_sequence *seq)
     s->seq = seq;
     s->starting = true;
     s->n_read = seq->n_reused;
+}
+
+static accllm_status begin_grammar(acc_slot *s)
+{
+    const acc_settings *set = s->seq->settings;
+    accllm_matcher_free(&s->matcher);
+    if (!set->grammar) return ACCLLM_OK;
+    return accllm_matcher_create(&s->matcher, set->grammar, set->vocabulary, s->seq->at_start, &s->error);
 }
 
 /* The sampler sees the tokens that are not read again, as far as it looks back. */
@@ -77,7 +86,7 @@ void acc_slot_begin(acc_slot *s)
     s->fresh.n_text = s->fresh.n_records = 0;
     accllm_text_stream_init(&s->stream, s->seq->at_start);
     accllm_sampler_free(&s->sampler);
-    if (accllm_sampler_create(&s->sampler, &p, s->n_vocab, &s->error) != ACCLLM_OK)
+    if (accllm_sampler_create(&s->sampler, &p, s->n_vocab, &s->error) != ACCLLM_OK || begin_grammar(s) != ACCLLM_OK)
         s->finish = ACC_FINISH_FAILED;
     else
         accept_reused(s);
@@ -176,10 +185,23 @@ static void push_text(acc_slot *s, int32_t id)
     release(s, false);
 }
 
+/* The next token; -1, and the slot has finished, if there is none. */
+static int32_t draw_token(acc_slot *s, const float *logits)
+{
+    uint32_t n;
+    const uint64_t *allowed = s->matcher ? accllm_matcher_mask(s->matcher, &n) : NULL;
+    int32_t id = accllm_sampler_draw_from(s->sampler, logits, accllm_session_position(s->session), allowed);
+    if (id >= 0 && (!s->matcher || accllm_matcher_accept(s->matcher, id))) return id;
+    s->finish = ACC_FINISH_FAILED;
+    (void)acc_fail(&s->error, ACCLLM_E_UNSUPPORTED, "the grammar allows no token of this model here");
+    return -1;
+}
+
 static void draw(acc_slot *s, const float *logits)
 {
     const acc_settings *set = s->seq->settings;
-    int32_t id = accllm_sampler_draw(s->sampler, logits, accllm_session_position(s->session));
+    int32_t id = draw_token(s, logits);
+    if (id < 0) return;
     accllm_sampler_accept(s->sampler, id);
     s->next = id;
     s->n_drawn++;
@@ -191,6 +213,7 @@ static void draw(acc_slot *s, const float *logits)
     } else {
         push_text(s, id);
     }
+    if (!s->finish && s->matcher && accllm_matcher_must_end(s->matcher)) s->finish = ACC_FINISH_STOP;
     if (!s->finish && s->n_drawn >= set->max_tokens) s->finish = ACC_FINISH_LENGTH;
     if (s->finish && !s->stop_text) {
         count_text(s, accllm_text_stream_flush(&s->stream, s->pending + s->n_pending, s->cap_pending - s->n_pending));

@@ -18,9 +18,10 @@ typedef struct acc_slot {
     /* of the sequence that has the slot */
     acc_sequence *seq; /* NULL: free */
     accllm_sampler *sampler;
-    bool starting; /* taken up, not begun */
-    size_t n_read; /* prompt tokens */
-    int32_t next;  /* drawn, to be read */
+    accllm_matcher *matcher; /* NULL: no grammar */
+    bool starting;           /* taken up, not begun */
+    size_t n_read;           /* prompt tokens */
+    int32_t next;            /* drawn, to be read */
     uint64_t n_drawn;
     accllm_text_stream stream;
     char *pending; /* text that may yet become a stop text */
@@ -57,8 +58,8 @@ uint32_t acc_slot_chunk(const accllm_session_params *sp);
 accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_params *sp, size_t longest,
                             accllm_error *err) ACC_MUST_CHECK;
 void acc_slot_free(acc_slot *s);
-/* Bytes of a slot but for its session's: its boxes, its ids and a sampler. */
-size_t acc_slot_bytes(size_t longest, uint32_t n_vocab);
+/* Bytes of a slot but for its session's: its boxes, its ids, a sampler and a grammar's matcher. */
+size_t acc_slot_bytes(size_t longest, const accllm_vocabulary *vocabulary, uint32_t n_vocab);
 
 /* reuse.c: the free slot for the sequence, its session standing behind the seq->n_reused tokens of the prompt that it
  * had read already; NULL: there is none just now. reuse false: sessions begin anew. */

@@ -242,7 +242,7 @@ class Refusals(Served):
                              ("stop", ["a", 1]), ("stop", ["s"] * 17), ("stop", "x" * 257), ("stream", 1),
                              ("stream_options", {"include_usage": True}), ("best_of", 3), ("logit_bias", {"5": 1}),
                              ("presence_penalty", 0.5), ("suffix", "x"), ("model", 5), ("echo", "yes"),
-                             ("response_format", {"type": "json_object"}), ("ignore_eos", 0)):
+                             ("response_format", {"type": "xml"}), ("ignore_eos", 0)):
             e = self.s.error("/v1/completions", {"prompt": "a", "max_tokens": 1, field: value}, 400)
             self.assertEqual(e["param"], field, e)
         self.s.error("/v1/completions", {"prompt": ["a"] * 65, "n": 2}, 400)
