@@ -11,6 +11,7 @@
 #include "output.h"
 #include "prompt.h"
 #include "report.h"
+#include "structure.h"
 
 typedef struct run_state {
     const cli_options *o;
@@ -18,6 +19,7 @@ typedef struct run_state {
     cli_engine engine;
     accllm_session *session;
     accllm_sampler *sampler;
+    cli_structure structure;
     uint64_t seed;
     char *text;
     size_t text_len;
@@ -79,6 +81,7 @@ static int prepare(run_state *s)
     if (rc == CLI_OK) rc = make_prompt(s);
     if (rc == CLI_OK) rc = cli_output_open(&s->g.logits, o->logits);
     if (rc == CLI_OK) rc = cli_output_open(&s->g.trace, o->trace);
+    if (rc == CLI_OK) rc = cli_structure_open(&s->structure, &s->engine, o, s->text_len == 0);
     if (rc == CLI_OK) rc = open_session(s);
     return rc;
 }
@@ -127,6 +130,7 @@ static int generate(run_state *s)
     cli_generation *g = &s->g;
     g->session = s->session;
     g->sampler = s->sampler;
+    g->matcher = s->structure.matcher;
     g->tok = s->engine.tok;
     g->n_vocab = s->engine.info->n_vocab;
     g->n_predict = s->o->n_predict;
@@ -154,6 +158,7 @@ int cmd_run(const cli_options *o)
     if (s.g.logits) (void)fclose(s.g.logits);
     if (s.g.trace) (void)fclose(s.g.trace);
     cli_generation_free(&s.g);
+    cli_structure_close(&s.structure);
     accllm_sampler_free(&s.sampler);
     accllm_session_free(&s.session);
     cli_engine_close(&s.engine);

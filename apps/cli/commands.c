@@ -15,7 +15,10 @@ const cli_command cli_commands[] = {
      "statistics; the exit code is then 130.",
      "accllm run small.gguf -p 'Once upon a time'\n"
      "accllm run small.gguf --chat -p 'Why is the sky blue?' --temp 0\n"
-     "accllm run small.gguf -f notes.txt -n -1 --json"},
+     "accllm run small.gguf -f notes.txt -n -1 --json\n"
+     "accllm run small.gguf --chat -p 'Is the sky blue?' --grammar 'root ::= \"yes\" | \"no\"'\n"
+     "accllm run small.gguf --chat -p 'Name three cities.' -j '{\"type\": \"array\", \"items\": {\"type\": "
+     "\"string\"}}'"},
     {"chat", CLI_CHAT, cmd_chat, "MODEL", "talk with a model",
      "Commands inside: /help /reset /stats /exit. A line that ends in \\ goes on in the next. Ctrl-C stops an answer; "
      "at the prompt, twice ends the program.",

@@ -164,6 +164,20 @@ static int push_token(cli_generation *g, accllm_text_stream *stream, cli_buffer 
     return release(g, pending, false);
 }
 
+/* The next token; -1 after a message if the grammar allows none. */
+static int32_t draw(cli_generation *g, const float *logits)
+{
+    uint32_t n;
+    const uint64_t *allowed = g->matcher ? accllm_matcher_mask(g->matcher, &n) : NULL;
+    int32_t id = accllm_sampler_draw_from(g->sampler, logits, accllm_session_position(g->session), allowed);
+    if (id >= 0 && (!g->matcher || accllm_matcher_accept(g->matcher, id))) {
+        accllm_sampler_accept(g->sampler, id);
+        return id;
+    }
+    cli_error("the grammar allows no token of this model here");
+    return -1;
+}
+
 static int decode(cli_generation *g, const float *logits, accllm_text_stream *stream, cli_buffer *pending)
 {
     double start = cli_seconds();
@@ -172,8 +186,8 @@ static int decode(cli_generation *g, const float *logits, accllm_text_stream *st
         if (cli_interrupted()) g->finish_reason = "interrupted";
         if (!g->finish_reason && g->n_predict >= 0 && g->n_drawn >= (uint64_t)g->n_predict) g->finish_reason = "length";
         if (g->finish_reason) break;
-        int32_t id = accllm_sampler_draw(g->sampler, logits, accllm_session_position(g->session));
-        accllm_sampler_accept(g->sampler, id);
+        int32_t id = draw(g, logits);
+        if (id < 0) return CLI_FAILED;
         g->n_drawn++;
         if (g->keep && !cli_ids_add(&g->ids, &id, 1)) return cli_out_of_memory("generated text");
         if (!g->ignore_eos && accllm_token_ends_text(g->tok, id)) {
@@ -182,6 +196,10 @@ static int decode(cli_generation *g, const float *logits, accllm_text_stream *st
         } else {
             rc = push_token(g, stream, pending, id);
             if (rc != CLI_OK) break;
+        }
+        if (!g->finish_reason && g->matcher && accllm_matcher_must_end(g->matcher)) {
+            g->finish_reason = "stop";
+            g->complete = true;
         }
         bool more = !g->finish_reason && (g->n_predict < 0 || g->n_drawn < (uint64_t)g->n_predict);
         if (!more && !g->logits && !(g->continued && !g->ended)) continue;
@@ -206,7 +224,7 @@ int cli_generate(cli_generation *g, const int32_t *prompt, size_t n)
     if (rc == CLI_OK || rc == CLI_INTERRUPTED) {
         char rest[16];
         size_t m = accllm_text_stream_flush(&stream, rest, sizeof rest);
-        bool stopped_by_text = g->finish_reason && strcmp(g->finish_reason, "stop") == 0 && !g->ended;
+        bool stopped_by_text = g->finish_reason && strcmp(g->finish_reason, "stop") == 0 && !g->ended && !g->complete;
         if (!stopped_by_text && m > 0 && !cli_buffer_add(&pending, rest, m)) rc = cli_out_of_memory("generated text");
         if (!stopped_by_text && (rc == CLI_OK || rc == CLI_INTERRUPTED)) {
             int written = release(g, &pending, true);

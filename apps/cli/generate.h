@@ -25,6 +25,7 @@ typedef struct cli_generation {
     /* set by the caller */
     accllm_session *session;
     accllm_sampler *sampler;
+    accllm_matcher *matcher; /* NULL: any text */
     const accllm_tokenizer *tok;
     uint32_t n_vocab, chunk;
     int64_t n_predict; /* -1: endless */
@@ -44,6 +45,7 @@ typedef struct cli_generation {
     char last;                 /* last byte of the text; 0: none */
     const char *finish_reason; /* "stop", "length", "interrupted"; NULL: failed */
     bool ended;                /* by an end token, which was drawn but not computed */
+    bool complete;             /* the grammar allows no more */
     bool broken;               /* the session must be reset before further use */
     uint64_t n_prompt, n_drawn, n_steps;
     double prefill_seconds, decode_seconds;

@@ -121,9 +121,6 @@ static int set_option(cli_options *o, const cli_option *opt, const char *value)
     case CLI_CHOICE:
     case CLI_NUMBER_CHOICE:
         return set_choice(opt, field, value);
-    case CLI_MISSING:
-        cli_error("--%s: not available in this version", opt->name);
-        return CLI_USAGE;
     default:
         return set_number(opt, field, value);
     }

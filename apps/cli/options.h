@@ -48,6 +48,7 @@ typedef struct cli_options {
     bool full_attention, pin_system, force;
     /* text in and out */
     const char *prompt, *file, *system, *logits, *trace;
+    const char *grammar, *grammar_file, *json_schema, *json_schema_file;
     bool chat, ignore_eos, bos, special;
     cli_texts stop;
     int64_t n_predict, seed;
@@ -81,7 +82,6 @@ typedef enum cli_option_kind {
     CLI_REAL,
     CLI_CHOICE,        /* a text out of `choices` */
     CLI_NUMBER_CHOICE, /* a number out of them */
-    CLI_MISSING,       /* belongs to a later version: a usage error, not in the help */
 } cli_option_kind;
 
 typedef struct cli_option {

@@ -8,7 +8,6 @@
 #define REAL(arg, f, min, max) arg, CLI_REAL, FIELD(f), min, max, NULL, NULL, false
 #define CHOICE(arg, f, choices, later) arg, CLI_CHOICE, FIELD(f), 0, 0, choices, later, false
 #define NUMBER_CHOICE(arg, f, choices) arg, CLI_NUMBER_CHOICE, FIELD(f), 0, 0, choices, NULL, false
-#define MISSING(arg) arg, CLI_MISSING, 0, 0, 0, NULL, NULL, true
 
 #define U32 4294967295.0
 #define I64 9.2e18
@@ -42,7 +41,12 @@ const cli_option cli_option_table[] = {
     {"logits", 0, TEXT("FILE", logits), CLI_RUN,
      "write float32 logits, one row per prompt and generated position (prompt rows then enter the trace hash)"},
     {"trace", 0, TEXT("FILE", trace), CLI_RUN, "write position, id and trace hash of every step"},
-    {"grammar", 0, MISSING("FILE"), CLI_RUN, NULL},
+    {"grammar", 0, TEXT("GBNF", grammar), CLI_RUN,
+     "write only what this grammar allows (GBNF, as llama.cpp has it); the text ends where the grammar does"},
+    {"grammar-file", 0, TEXT("FILE", grammar_file), CLI_RUN, "the same, read from FILE (- is standard input)"},
+    {"json-schema", 'j', TEXT("SCHEMA", json_schema), CLI_RUN,
+     "write only JSON that this schema allows; {} is any JSON value"},
+    {"json-schema-file", 0, TEXT("FILE", json_schema_file), CLI_RUN, "the same, read from FILE (- is standard input)"},
 
     /* compress, export */
     {"weights", 0, CHOICE("FORMAT", weights, "w2s|w2|w4|w8", "f16"), CLI_COMPRESS,

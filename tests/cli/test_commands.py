@@ -208,6 +208,43 @@ class Run(WithModels):
         out, _ = self.run_it(*args, "--stop", stop)
         self.assertEqual(out.rstrip("\n"), cut.rstrip("\n"))
 
+    def test_grammars(self):
+        """Models of random weights, which would write neither."""
+        grammar, schema = self.path("list.gbnf"), self.path("schema.json")
+        with open(grammar, "w", encoding="utf-8") as f:
+            f.write('root ::= item ("," item){3}  # four\nitem ::= [a-z\u00e9]{2}\n')
+        with open(schema, "w", encoding="utf-8") as f:
+            json.dump({"type": "object", "properties": {"n": {"type": "integer", "minimum": 10, "maximum": 40},
+                                                        "ok": {"type": "boolean"}}, "required": ["n", "ok"]}, f)
+        for model in (self.src, self.w8, self.spm):
+            args = ["run", model, "-p", "hello", "--temp", "1", "--seed", "3"]
+            for more in (["--grammar", 'root ::= "yes" | "no"'], ["--grammar", 'root ::= "yes" | "no"', "--temp", "0"]):
+                r = self.json(*args, *more)
+                self.assertIn(r["text"], ("yes", "no"))
+                self.assertEqual((r["finish_reason"], len(r["ids"]) <= 4), ("stop", True))
+            self.assertRegex(self.json(*args, "--grammar-file", grammar)["text"], "^[a-zé]{2}(,[a-zé]{2}){3}$")
+            for more in (["--json-schema-file", schema], ["-j", open(schema, encoding="utf-8").read()]):
+                value = json.loads(self.json(*args, *more)["text"])
+                self.assertEqual(set(value), {"n", "ok"})
+                self.assertTrue(10 <= value["n"] <= 40 and value["ok"] in (True, False))
+            cut = self.json(*args, "--grammar-file", "-", "-n", "5", stdin=b'root ::= "a"*')
+            self.assertIn((cut["finish_reason"], set(cut["text"]) <= {"a"}), (("length", True), ("stop", True)))
+        self.assertEqual(self.json("run", self.spm, "-p", "", "--grammar", 'root ::= "{}"')["text"], "{}")
+        out, _ = self.run_it("run", self.w8, "-p", "a", "--grammar", 'root ::= "abc"', "--stop", "cd")
+        self.assertEqual(out, "abc\n")
+
+    def test_grammars_that_are_refused(self):
+        for code, args, says in [
+            (1, ["--grammar", 'root ::= "a'], "line 1"),
+            (1, ["--grammar", "root ::= root"], "can never end"),
+            (1, ["--grammar-file", self.path("absent")], "absent"),
+            (1, ["--json-schema", "{"], "JSON schema: line 1"),
+            (1, ["-j", '{"not": {}}'], "not: not supported"),
+            (2, ["--grammar", 'root ::= "a"', "-j", "{}"], "only one of"),
+            (2, ["-j", "{}", "--ignore-eos"], "--ignore-eos"),
+        ]:
+            self.fails(code, "run", self.w8, "-p", "a", *args, says=says)
+
     def test_logits_and_trace_files(self):
         logits, trace = self.path("logits"), self.path("trace")
         args = ["run", self.w8, "-p", "hello", "-n", "5", "--seed", "1", "--temp", "0", "--ignore-eos"]
