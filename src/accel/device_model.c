@@ -10,6 +10,7 @@
 #define START 1u
 #define DONE 2u
 #define IDLE 4u
+#define READY 8u
 
 /* ---- what the units share ---- */
 
@@ -130,11 +131,15 @@ static void run(acc_model *d)
             report(d, i);
             return;
         }
-        (void)acc_sequencer_retire(&s, q);
+        const acc_issue ended = *i;
+        if (!acc_sequencer_retire(&s, q)) {
+            d->error = ACC_ERROR_BAD_FIELD;
+            report(d, &ended);
+            return;
+        }
     }
-    if (!s.bad) return;
-    d->error = ACC_ERROR_BAD_OPCODE;
-    report(d, &(acc_issue){.pc = s.pc});
+    d->error = s.error;
+    report(d, &(acc_issue){.pc = s.error ? s.pc : 0, .round = s.error ? s.round : 0});
 }
 
 /* ---- the driver's table ---- */
@@ -169,7 +174,7 @@ static uint32_t get(void *self, acc_isa_register r)
 {
     acc_model *d = self;
     const uint32_t value = d->reg[r / 4];
-    if (r == ACC_REG_CONTROL) d->reg[r / 4] &= ~DONE;
+    if (r == ACC_REG_CONTROL) d->reg[r / 4] &= ~(DONE | READY);
     return value;
 }
 
@@ -188,7 +193,7 @@ static accllm_status wait_done(void *self, accllm_error *err)
     uint32_t *control = &d->reg[ACC_REG_CONTROL / 4];
     if (!(*control & START)) return acc_fail(err, ACCLLM_E_ARG, "accelerator: nothing was started");
     run(d);
-    *control = DONE | IDLE;
+    *control = DONE | IDLE | READY;
     return ACCLLM_OK;
 }
 

@@ -72,7 +72,7 @@ typedef enum acc_isa_error {
 
 /* Byte offsets of the control registers. */
 typedef enum acc_isa_register {
-    ACC_REG_CONTROL = 0x00,      /* bit 0 start, 1 done (cleared by reading), 2 idle, 3 ready */
+    ACC_REG_CONTROL = 0x00,      /* bit 0 start, 1 done, 2 idle, 3 ready (1 and 3 cleared by reading) */
     ACC_REG_IRQ_GLOBAL = 0x04,   /* bit 0: interrupts are on */
     ACC_REG_IRQ_ENABLE = 0x08,   /* bit 0: at done */
     ACC_REG_IRQ_STATUS = 0x0c,   /* bit 0, written 1 to clear */

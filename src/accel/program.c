@@ -5,6 +5,7 @@
 
 #include "accel/sequencer.h"
 
+#define OPERAND_BITS 118u     /* below the masks */
 #define MOST_STEPS (1u << 20) /* with loops unrolled: a bound on the time of the check */
 
 static const acc_isa_field *field(const acc_inst *i, acc_isa_operand f)
@@ -97,14 +98,14 @@ static accllm_status bad(accllm_error *err, uint32_t at, const acc_inst *i, cons
     return acc_fail(err, ACCLLM_E_FORMAT, "instruction %u, %s: %s", at, text, why);
 }
 
-/* Bits that belong to no operand. */
+/* Bits between the operands and the masks. */
 static bool has_spare_bits(const acc_inst *i)
 {
-    acc_inst rest = *i;
     const acc_isa_layout *l = &acc_isa_layouts[acc_inst_opcode(i)];
-    put(&rest, 118, 10, 0);
-    for (uint32_t k = 0; k < l->n_fields; k++) put(&rest, l->fields[k].low, l->fields[k].width, 0);
-    return rest.w[0] || rest.w[1];
+    const acc_isa_field *last = &l->fields[l->n_fields - 1];
+    for (unsigned low = last->low + last->width; low < OPERAND_BITS; low += 32)
+        if (acc_inst_bits(i, low, low + 32 < OPERAND_BITS ? 32 : OPERAND_BITS - low)) return true;
+    return false;
 }
 
 static const char *bad_operand(const acc_inst *i)
@@ -133,17 +134,27 @@ static const char *bad_operand(const acc_inst *i)
     }
 }
 
+acc_isa_error acc_inst_bad(const acc_inst *i, const char **why)
+{
+    const unsigned op = acc_inst_opcode(i), masks = acc_inst_wait(i) | acc_inst_signal(i);
+    *why = "unknown";
+    if (op >= ACC_OP_COUNT) return ACC_ERROR_BAD_OPCODE;
+    const int queue = acc_isa_layouts[op].queue;
+    if (has_spare_bits(i))
+        *why = "bits that have no meaning";
+    else if (queue < 0 && masks)
+        *why = "the sequencer has no semaphores";
+    else if (queue >= 0 && (masks >> queue & 1))
+        *why = "a queue does not wait for itself";
+    else
+        *why = bad_operand(i);
+    return *why ? ACC_ERROR_BAD_FIELD : ACC_ERROR_NONE;
+}
+
 static accllm_status check_one(const acc_inst *p, uint32_t at, accllm_error *err)
 {
-    unsigned op = acc_inst_opcode(&p[at]);
-    if (op >= ACC_OP_COUNT) return bad(err, at, &p[at], "unknown");
-    if (has_spare_bits(&p[at])) return bad(err, at, &p[at], "bits that have no meaning");
-    unsigned masks = acc_inst_wait(&p[at]) | acc_inst_signal(&p[at]);
-    int queue = acc_isa_layouts[op].queue;
-    if (queue < 0 ? masks != 0 : (masks >> queue & 1) != 0)
-        return bad(err, at, &p[at], queue < 0 ? "the sequencer has no semaphores" : "a queue does not wait for itself");
-    const char *why = bad_operand(&p[at]);
-    return why ? bad(err, at, &p[at], why) : ACCLLM_OK;
+    const char *why;
+    return acc_inst_bad(&p[at], &why) == ACC_ERROR_NONE ? ACCLLM_OK : bad(err, at, &p[at], why);
 }
 
 /* Loops stand side by side, with neither LOOP nor END in them; the last END, and it alone, is unconditional. */

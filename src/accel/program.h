@@ -46,6 +46,10 @@ bool acc_inst_set(acc_inst *i, acc_isa_operand f, uint64_t value);
 /* "MM format=0 ... wait=V signal=CV" into buf; always terminated. */
 void acc_inst_text(const acc_inst *i, char *buf, size_t cap);
 
+/* What is wrong with an instruction by itself, as the sequencer sees it: its opcode, or bits and values of its fields;
+ * *why: in words, where there is anything. */
+acc_isa_error acc_inst_bad(const acc_inst *i, const char **why);
+
 /* A copy with a loop's strides added `round` times. */
 acc_inst acc_inst_at_round(const acc_inst *i, const acc_inst *loop, uint32_t round);
 

@@ -1,15 +1,26 @@
 #include "accel/sequencer.h"
 
+/* What keeps the instruction at pc from being issued. */
+static acc_isa_error refusal(const acc_sequencer *s)
+{
+    const char *why;
+    if (s->pc >= s->limit) return ACC_ERROR_BAD_OPCODE;
+    const acc_isa_error e = acc_inst_bad(&s->p[s->pc], &why);
+    if (e != ACC_ERROR_NONE || s->loop == UINT32_MAX) return e;
+    return acc_isa_layouts[acc_inst_opcode(&s->p[s->pc])].queue < 0 ? ACC_ERROR_BAD_FIELD : ACC_ERROR_NONE;
+}
+
 /* Fetches while the next instruction's queue has room: one that is full holds up all behind it. */
 static void fetch(acc_sequencer *s)
 {
     while (!s->ended) {
-        const acc_inst *i = &s->p[s->pc];
-        unsigned op = s->pc < s->limit ? acc_inst_opcode(i) : ACC_OP_COUNT;
-        if (op >= ACC_OP_COUNT) {
-            s->bad = s->ended = true;
+        s->error = refusal(s);
+        if (s->error != ACC_ERROR_NONE) {
+            s->ended = true;
             return;
         }
+        const acc_inst *i = &s->p[s->pc];
+        const unsigned op = acc_inst_opcode(i);
         if (op == ACC_OP_LOOP) {
             s->loop = s->pc++;
             s->round = 0;

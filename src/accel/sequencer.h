@@ -20,8 +20,8 @@ typedef struct acc_sequencer {
     bool logits;              /* 0: the program ends at the conditional END */
     uint32_t pc, loop, round; /* loop: the present LOOP, UINT32_MAX outside */
     uint32_t fetched;
-    bool ended; /* END was fetched, or */
-    bool bad;   /* no instruction was found at pc */
+    bool ended;          /* END was fetched, or */
+    acc_isa_error error; /* what is at pc is refused: BAD_OPCODE or BAD_FIELD */
     acc_issue fifo[ACC_QUEUE_COUNT][ACC_ISA_QUEUE_DEPTH];
     uint32_t first[ACC_QUEUE_COUNT], count[ACC_QUEUE_COUNT];
     uint8_t level[ACC_QUEUE_COUNT][ACC_QUEUE_COUNT]; /* signals [from][to] not used up yet */

@@ -246,6 +246,11 @@ static void loop_beyond_the_end(acc_image *im)
 {
     set(im, ACC_OP_LOOP, ACC_F_LENGTH, 255);
 }
+static void loop_in_a_loop(acc_image *im)
+{
+    const uint32_t at = find(im, ACC_OP_LOOP);
+    program(im)[at + 1] = program(im)[at];
+}
 static void endless_program(acc_image *im)
 {
     program(im)[im->h.n_instructions - 1] = acc_inst_make(ACC_OP_END, 0, 0), set(im, ACC_OP_END, ACC_F_WHEN, 0);
@@ -327,6 +332,7 @@ static void bad_images_are_refused_by_name(void **state)
         {no_rounds, "a loop of no rounds"},
         {stride_of_weights, "an address outside its region"},
         {overlapping_rounds, "streams of two rounds overlap"},
+        {loop_in_a_loop, "inside a loop"},
         {loop_beyond_the_end, "the loop reaches beyond the program"},
         {endless_program, "an end that is not the last"},
         {wrong_lanes, "made for 32 lanes"},
@@ -381,9 +387,11 @@ static void a_device_survives_bad_programs(void **state)
         void (*spoil)(acc_image *im);
         const char *says;
     } cases[] = {
-        {unknown_opcode, "bad opcode"},  {endless_wait, "deadlock"},    {wide_matrix, "bad field"},
-        {params_address, "bad address"}, {gain_address, "bad address"}, {vector_memory, "bad field"},
-        {vector_length, "bad field"},    {wrong_heads, "bad field"},    {small_ring, "bad field"},
+        {unknown_opcode, "bad opcode"},  {endless_wait, "deadlock"},      {wide_matrix, "bad field"},
+        {params_address, "bad address"}, {gain_address, "bad address"},   {vector_memory, "bad field"},
+        {vector_length, "bad field"},    {wrong_heads, "bad field"},      {small_ring, "bad field"},
+        {spare_bits, "bad field"},       {waits_for_itself, "bad field"}, {unknown_levels, "bad field"},
+        {empty_matrix, "bad field"},     {no_rounds, "bad field"},        {loop_in_a_loop, "bad field"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         acc_image im = compiled(1);
@@ -417,8 +425,8 @@ static void the_best_token_is_found(void **state)
         for (uint32_t i = 0; i < 300; i++)
             if (logits[i] > logits[best]) best = i;
         assert_int_equal(d.ops->get(d.self, ACC_REG_BEST_TOKEN), best);
-        assert_int_equal(d.ops->get(d.self, ACC_REG_CONTROL), 6); /* done and idle; */
-        assert_int_equal(d.ops->get(d.self, ACC_REG_CONTROL), 4); /* done is cleared by reading */
+        assert_int_equal(d.ops->get(d.self, ACC_REG_CONTROL), 14); /* done, idle and ready; */
+        assert_int_equal(d.ops->get(d.self, ACC_REG_CONTROL), 4);  /* done and ready are cleared by reading */
     }
     assert_int_equal(acc_device_run(&d, 300, 8, true, NULL), ACCLLM_E_ARG);
     acc_device_close(&d);
