@@ -215,5 +215,46 @@ package acc_pkg;
   localparam int unsigned LoopTraceW = 24;
   localparam int unsigned EndWhenLsb = 0;
   localparam int unsigned EndWhenW = 1;
+
+  // Bits between the operands and the masks.
+  function automatic logic spare_bits(input logic [127:0] inst);
+    case (inst[127:124])
+      4'd0: spare_bits = inst[117:85] != '0;  // MM
+      4'd1: spare_bits = inst[117:69] != '0;  // ATT
+      4'd2: spare_bits = inst[117:70] != '0;  // KVW
+      4'd3: spare_bits = inst[117:61] != '0;  // VEC
+      4'd4: spare_bits = inst[117:78] != '0;  // MOV
+      4'd5: spare_bits = inst[117:48] != '0;  // TOP
+      4'd6: spare_bits = inst[117:96] != '0;  // LOOP
+      4'd7: spare_bits = inst[117:1] != '0;  // END
+      default: spare_bits = 1'b0;
+    endcase
+  endfunction
+
+  // Its queue_e; 3: the sequencer's own.
+  function automatic logic [1:0] queue_of(input logic [127:0] inst);
+    case (inst[127:124])
+      4'd0: queue_of = 2'd0;  // MM
+      4'd1: queue_of = 2'd1;  // ATT
+      4'd2: queue_of = 2'd1;  // KVW
+      4'd3: queue_of = 2'd2;  // VEC
+      4'd4: queue_of = 2'd2;  // MOV
+      4'd5: queue_of = 2'd2;  // TOP
+      default: queue_of = 2'd3;
+    endcase
+  endfunction
+
+  // With what the rounds of its loop have added to its addresses.
+  function automatic logic [127:0] at_round(input logic [127:0] inst, input logic [23:0] weights, input logic [23:0] cache, input logic [23:0] trace);
+    at_round = inst;
+    case (inst[127:124])
+      4'd0: begin at_round[33 +: 24] = inst[33 +: 24] + weights; end  // MM
+      4'd1: begin at_round[20 +: 24] = inst[20 +: 24] + cache; at_round[44 +: 24] = inst[44 +: 24] + weights; end  // ATT
+      4'd2: begin at_round[20 +: 24] = inst[20 +: 24] + cache; at_round[44 +: 24] = inst[44 +: 24] + weights; end  // KVW
+      4'd3: begin at_round[37 +: 24] = inst[37 +: 24] + weights; end  // VEC
+      4'd4: begin at_round[26 +: 24] = inst[26 +: 24] + trace; end  // MOV
+      default: begin end
+    endcase
+  endfunction
 endpackage
 `default_nettype wire
