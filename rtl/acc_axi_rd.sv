@@ -66,7 +66,7 @@ module acc_axi_rd #(
       axi_arvalid_o <= 1'b0;
     end else begin
       if (flush_i) left_q <= '0;
-      else if (asked) left_q <= beyond ? 16'd0 : rq_count_i;
+      else if (asked) left_q <= rq_count_i;  // one beyond the channel makes an error, which stops bursts
       else if (issue) left_q <= left_q - 16'(beats);
       if (issue) axi_arvalid_o <= 1'b1;
       else if (axi_arready_i) axi_arvalid_o <= 1'b0;
