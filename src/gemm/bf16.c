@@ -4,7 +4,7 @@
 
 #include "core/clones.h"
 #include "core/memory.h"
-#include "gemm/one.h"
+#include "gemm/onednn.h"
 
 struct acc_gemm_bf16 {
     dnnl_engine_t engine;
@@ -100,7 +100,7 @@ static void load_worker(void *ctx, uint32_t worker, uint32_t n_workers)
     }
 }
 
-void acc_gemm_bf16_load(acc_pool *pool, const acc_gemm *g)
+void acc_onednn_bf16_load(acc_pool *pool, const acc_gemm *g)
 {
     load_job j = {{g->a, g->b},
                   {g->bf16->a, g->bf16->b},
@@ -154,7 +154,7 @@ static bool execute(dnnl_primitive_t p, acc_gemm_bf16 *b, uint32_t worker, const
     return ok;
 }
 
-void acc_gemm_bf16_piece(const acc_gemm *whole, const acc_gemm *part, uint32_t worker)
+void acc_onednn_bf16_piece(const acc_gemm *whole, const acc_gemm *part, uint32_t worker)
 {
     acc_gemm_bf16 *b = part->bf16;
     const size_t lda = whole->trans_a ? whole->m : whole->k, ldb = whole->trans_b ? whole->k : whole->n;

@@ -1,5 +1,4 @@
 /* Products in pieces: see gemm.h. */
-#include <dnnl.h>
 #include <stdatomic.h>
 
 #include "gemm/one.h"
@@ -26,16 +25,6 @@ void acc_gemm_plain(const acc_gemm *g)
         }
 }
 
-void acc_gemm_one(const acc_gemm *g)
-{
-    if (g->m == 0 || g->n == 0) return;
-    const acc_onednn_scope scope = acc_onednn_enter();
-    const dnnl_status_t s = dnnl_sgemm(g->trans_a ? 'T' : 'N', g->trans_b ? 'T' : 'N', g->m, g->n, g->k, g->alpha, g->a,
-                                       g->lda, g->b, g->ldb, g->beta, g->c, g->ldc);
-    acc_onednn_leave(&scope);
-    if (s != dnnl_success) acc_gemm_plain(g);
-}
-
 static void gemm_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     (void)n_workers;
@@ -55,10 +44,7 @@ static void gemm_worker(void *ctx, uint32_t worker, uint32_t n_workers)
             part.a += part.trans_a ? at : (size_t)at * part.lda;
             part.c += (size_t)at * part.ldc;
         }
-        if (part.bf16)
-            acc_gemm_bf16_piece(j->g, &part, worker);
-        else
-            acc_gemm_one(&part);
+        acc_gemm_piece(j->g, &part, worker);
     }
 }
 
@@ -67,7 +53,7 @@ void acc_gemm_run(acc_pool *pool, const acc_gemm *g)
     gemm_job j = {.g = g, .by_columns = g->n > g->m};
     const uint32_t whole = j.by_columns ? g->n : g->m, pieces = whole < 1024 ? 4 : whole < 8192 ? 8 : 16;
     j.piece = ((whole + pieces - 1) / pieces + 15) / 16 * 16;
-    if (g->bf16) acc_gemm_bf16_load(pool, g);
+    acc_gemm_load(pool, g);
     acc_pool_run(pool, gemm_worker, &j);
 }
 

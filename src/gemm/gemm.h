@@ -1,7 +1,7 @@
 /*
  * Matrix products over the pool, for calibration, solvers, training and the float reference. Every piece is one
- * single-threaded call of oneDNN, of a size that depends on the shape alone, so the result is the same for every number
- * of threads.
+ * single-threaded call of oneDNN (without it: of OpenBLAS), of a size that depends on the shape alone, so the result is
+ * the same for every number of threads.
  */
 #ifndef ACC_GEMM_GEMM_H
 #define ACC_GEMM_GEMM_H
@@ -52,7 +52,7 @@ void acc_gemm_one(const acc_gemm *g);
 void acc_gemm_plain(const acc_gemm *g);
 
 /* Room for both operands of products whose op(a) and op(b) have at most `floats` numbers each, used by one product at a
- * time. *out is NULL, which means float32, where the CPU has no instructions for bfloat16. */
+ * time. *out is NULL, which means float32, where the CPU has no instructions for bfloat16, or the build no oneDNN. */
 accllm_status acc_gemm_bf16_create(acc_gemm_bf16 **out, acc_pool *pool, size_t floats,
                                    accllm_error *err) ACC_MUST_CHECK;
 void acc_gemm_bf16_free(acc_gemm_bf16 **b);

@@ -1,42 +1,12 @@
-/* Between the files of the products. */
+/* What a library for products gives (onednn.c and bf16.c, or openblas.c), beside acc_gemm_one(). */
 #ifndef ACC_GEMM_ONE_H
 #define ACC_GEMM_ONE_H
 
-#include <signal.h>
-
 #include "gemm/gemm.h"
 
-/* libgomp, which oneDNN runs on; its header comes with gcc alone. The number is the calling thread's own. */
-extern int omp_get_max_threads(void);
-extern void omp_set_num_threads(int n);
-
-/* What the calling thread had before it went into oneDNN. */
-typedef struct acc_onednn_scope {
-    int threads;
-    sigset_t signals;
-} acc_onednn_scope;
-
-/* One thread, and no signals: oneDNN's float kernels for AVX2 and AVX-512 use the stack pointer for a buffer on the
- * heap, so a handler's frame would overwrite what stands in front of it (its issue 4845; Debian 12 has 2.6). */
-static inline acc_onednn_scope acc_onednn_enter(void)
-{
-    acc_onednn_scope s = {.threads = omp_get_max_threads()};
-    sigset_t all;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_BLOCK, &all, &s.signals);
-    omp_set_num_threads(1);
-    return s;
-}
-
-static inline void acc_onednn_leave(const acc_onednn_scope *s)
-{
-    omp_set_num_threads(s->threads);
-    (void)pthread_sigmask(SIG_SETMASK, &s->signals, NULL);
-}
-
-/* Both operands of g to bfloat16, by the pool's threads; then pieces of it may be run. */
-void acc_gemm_bf16_load(acc_pool *pool, const acc_gemm *g);
-/* One piece of a loaded product, from row or column `at` on, by the calling thread. */
-void acc_gemm_bf16_piece(const acc_gemm *whole, const acc_gemm *part, uint32_t worker);
+/* Readies g's operands by the pool's threads; then pieces of it may be run. */
+void acc_gemm_load(acc_pool *pool, const acc_gemm *g);
+/* One piece of a product by the calling thread, which is the pool's `worker`. */
+void acc_gemm_piece(const acc_gemm *whole, const acc_gemm *part, uint32_t worker);
 
 #endif
