@@ -101,3 +101,8 @@ const cli_command *cli_command_find(const char *name)
         if (strcmp(cli_commands[i].name, name) == 0) return &cli_commands[i];
     return NULL;
 }
+
+bool cli_command_takes(const cli_command *c, const cli_option *opt)
+{
+    return (opt->commands & c->bit) && !opt->hidden;
+}

@@ -18,16 +18,16 @@ static void print_indented(const char *lines)
 
 void cli_help_all(void)
 {
-    (void)puts("accllm: long-context language models in small, fixed memory\n\nusage: accllm COMMAND [OPTIONS]\n");
+    (void)puts("accllm: " CLI_SUMMARY "\n\nusage: accllm COMMAND [OPTIONS]\n");
     for (size_t i = 0; i < cli_command_count; i++)
-        if (cli_commands[i].run) (void)printf("  %-10s %s\n", cli_commands[i].name, cli_commands[i].summary);
+        if (cli_commands[i].run) (void)printf("  %-11s %s\n", cli_commands[i].name, cli_commands[i].summary);
     (void)puts(
-        "  help       show this text, or a command's with `accllm help COMMAND`\n\n"
+        "  help        show this text, or a command's with `accllm help COMMAND`; with --format man, bash, zsh or "
+        "fish:\n"
+        "              as a manual page, or what completes commands and options in that shell\n\n"
         "accllm COMMAND --help lists the options. Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted.\n\n"
         "first steps:");
-    print_indented("accllm compress SmolLM2-135M-Instruct.Q4_1.gguf small.gguf\n"
-                   "accllm run small.gguf --chat -p 'Why is the sky blue?'\n"
-                   "accllm chat small.gguf");
+    print_indented(CLI_FIRST_STEPS);
 }
 
 /* A line of text in lines that fit, all but the first indented. */
@@ -79,7 +79,7 @@ void cli_help_command(const cli_command *c)
     }
     (void)puts("\noptions (defaults in parentheses):");
     for (size_t i = 0; i < cli_option_count; i++)
-        if ((cli_option_table[i].commands & c->bit) && !cli_option_table[i].hidden) print_option(&cli_option_table[i]);
+        if (cli_command_takes(c, &cli_option_table[i])) print_option(&cli_option_table[i]);
     (void)puts("\nexamples:");
     print_indented(c->examples);
 }

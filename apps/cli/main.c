@@ -38,8 +38,28 @@ static const cli_command *find_command(int argc, char **argv, int *words)
     return c;
 }
 
+/* accllm help --format FORMAT [COMMAND] */
+static int formatted_help(const char *format, int argc, char **argv)
+{
+    const bool manual = strcmp(format, "man") == 0;
+    if (manual && argc == 0) {
+        cli_manual_main();
+    } else if (manual) {
+        int words;
+        const cli_command *c = find_command(argc, argv, &words);
+        if (!c) return CLI_USAGE;
+        cli_manual_command(c);
+    } else if (argc > 0 || !cli_completion(format)) {
+        cli_error("help: --format is man, for all or one command, or bash, zsh, fish");
+        return CLI_USAGE;
+    }
+    return cli_finish_output();
+}
+
 static int help(int argc, char **argv)
 {
+    if (argc > 0 && strcmp(argv[0], "--format") == 0)
+        return formatted_help(argc > 1 ? argv[1] : "", argc > 2 ? argc - 2 : 0, argv + 2);
     if (argc == 0) {
         cli_help_all();
         return cli_finish_output();

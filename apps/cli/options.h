@@ -1,4 +1,4 @@
-/* The one option table: parsing, --help and suggestions are made from it. */
+/* The one option table: parsing, --help, suggestions, manual pages and completion are made from it. */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
@@ -91,7 +91,7 @@ typedef struct cli_option {
     cli_option_kind kind;
     size_t offset;       /* in cli_options */
     double min, max;     /* CLI_INT, CLI_REAL */
-    const char *choices; /* "a|b|c" */
+    const char *choices; /* "a|b|c"; of a CLI_TEXT they are for completion alone */
     const char *later;   /* choices that belong to a later version */
     bool hidden;
     unsigned commands;
