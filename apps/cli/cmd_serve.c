@@ -2,11 +2,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "engine.h"
 #include "input.h"
 #include "interrupt.h"
+#include "notify.h"
 #include "report.h"
 
 typedef struct serve_state {
@@ -102,14 +104,26 @@ static int announce(const serve_state *s)
     return cli_json_print(out);
 }
 
+/* The port is open, so clients may come. */
+static void tell_ready(const serve_state *s, int manager)
+{
+    const accllm_server_info *info = accllm_server_get_info(s->server);
+    char lines[sizeof info->url + 64];
+    (void)snprintf(lines, sizeof lines, "READY=1\nSTATUS=%u sessions at %s", info->sessions, info->url);
+    cli_notify(manager, lines);
+}
+
 static int serve(serve_state *s)
 {
     accllm_error err = {0};
-    cli_interrupt_serve(s->server); /* before it is announced: whoever reads that may end it at once */
+    const int manager = cli_notify_open();
+    cli_interrupt_serve(s->server, manager); /* before it is announced: whoever reads that may end it at once */
     if (cli_interrupted()) accllm_server_stop(s->server);
     int rc = announce(s);
+    if (rc == CLI_OK) tell_ready(s, manager);
     if (rc == CLI_OK && accllm_server_run(s->server, &err) != ACCLLM_OK) rc = cli_fail(&err);
-    cli_interrupt_serve(NULL);
+    cli_interrupt_serve(NULL, -1);
+    if (manager >= 0) (void)close(manager);
     return rc;
 }
 

@@ -5,11 +5,13 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "notify.h"
 #include "options.h"
 
 /* A signal handler can only reach the process's own state. */
 static _Atomic(accllm_runtime *) watched;
 static _Atomic(accllm_server *) serving;
+static atomic_int manager = -1; /* a socket of notify.h */
 static volatile sig_atomic_t raised, soft_only, reading;
 
 static void on_signal(int number)
@@ -17,6 +19,7 @@ static void on_signal(int number)
     (void)number;
     accllm_server *server = atomic_load(&serving);
     if (server) {
+        cli_notify(atomic_load(&manager), "STOPPING=1\nSTATUS=running answers end");
         accllm_server_stop(server);
         return;
     }
@@ -55,8 +58,9 @@ void cli_interrupt_watch(accllm_runtime *rt)
     handle(SIGALRM, on_alarm, 0);
 }
 
-void cli_interrupt_serve(accllm_server *server)
+void cli_interrupt_serve(accllm_server *server, int notify_fd)
 {
+    atomic_store(&manager, notify_fd);
     atomic_store(&serving, server);
 }
 

@@ -10,8 +10,9 @@
 /* From now on the first signal raises the flag and, unless soft, aborts what runs on rt; a second one while the flag is
  * up ends the program at once. */
 void cli_interrupt_watch(accllm_runtime *rt);
-/* A signal stops the server instead, and nothing else; NULL: no more. */
-void cli_interrupt_serve(accllm_server *server);
+/* A signal stops the server instead, and nothing else, and says so at a socket of notify.h (-1: none); NULL: no more.
+ */
+void cli_interrupt_serve(accllm_server *server, int notify_fd);
 /* Back to the default; to be called before the runtime is freed. */
 void cli_interrupt_unwatch(void);
 bool cli_interrupted(void);
