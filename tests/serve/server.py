@@ -1,22 +1,18 @@
 """A live server for tests: accllm serve on a free port of this machine, over models/tiny or a random model that knows
-ChatML; raw HTTP beside it."""
-import http.client
-import json
+ChatML."""
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
 FOLDER = os.path.abspath(sys.argv[3])
 del sys.argv[3]
 import common
 from common import ACCLLM, MAKE_TINY
+from live import KEYS, Server
 
-KEYS = {"message", "type", "param", "code"}
+Server.program = ACCLLM
 PROMPT = "There was once a king who"
 
 
@@ -38,89 +34,3 @@ class Models:
         subprocess.run([ACCLLM, "compress", source, out, "--weights", "w8", "--method", "rtn", "--calib-tokens", "512",
                         "-t", "1"], check=True, capture_output=True)
         return out
-
-
-class Server:
-    def __init__(self, model, *options, env=None):
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("ACCLLM_")}
-        self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen([ACCLLM, "serve", model, "--port", "0", "--json", "-t", "1", *options],
-                                        stdout=subprocess.PIPE, stderr=self.log, env={**clean, **(env or {})})
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the server did not start: {self.stderr()}")
-        self.info = json.loads(line)
-        self.host, port = self.info["url"].removeprefix("http://").rsplit(":", 1)
-        self.port = int(port)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.stop(kill=exc[0] is not None)
-
-    def stderr(self):
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace")
-
-    def stop(self, kill=False):
-        """Ends it by SIGTERM; the exit code must be 0 (sanitizers make it another)."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
-        code = self.process.wait(timeout=60)
-        self.process.stdout.close()
-        assert kill or code == 0, f"exit code {code}: {self.stderr()}"
-
-    def request(self, method, path, body=None, headers=None):
-        """(status, headers, body) of one request on a connection of its own."""
-        c = http.client.HTTPConnection(self.host, self.port, timeout=60)
-        try:
-            if isinstance(body, (dict, list)):
-                body = json.dumps(body)
-            c.request(method, path, body, headers or {})
-            r = c.getresponse()
-            return r.status, r.headers, r.read()
-        finally:
-            c.close()
-
-    def json(self, path, body=None, expect=200, headers=None):
-        status, _, data = self.request("GET" if body is None else "POST", path, body, headers)
-        assert status == expect, f"{path}: {status}: {data[:300]!r}"
-        return json.loads(data)
-
-    def error(self, path, body, status, headers=None, method="POST"):
-        """The error object of a refused request, after a check of its form."""
-        got, head, data = self.request(method, path, body, headers)
-        assert got == status, f"{path} {str(body)[:200]}: {got}: {data[:300]!r}"
-        assert head["Content-Type"] == "application/json", head
-        e = json.loads(data)["error"]
-        assert set(e) == KEYS and e["message"] and e["type"], e
-        return e
-
-    def open(self, path, body):
-        """A socket with the request sent and nothing read."""
-        s = socket.create_connection((self.host, self.port), timeout=60)
-        data = json.dumps(body).encode()
-        s.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(data)) + data)
-        return s
-
-    def metric(self, name):
-        for line in self.request("GET", "/metrics")[2].decode().splitlines():
-            if line.startswith(f"accllm_{name} "):
-                return float(line.split()[1])
-        raise KeyError(name)
-
-    def wait_for(self, name, value, seconds=60):
-        end = time.monotonic() + seconds
-        while self.metric(name) != value:
-            assert time.monotonic() < end, f"{name} is {self.metric(name)}, not {value}"
-            time.sleep(0.05)
-
-    def events(self, path, body, headers=None):
-        """The events of a stream, parsed as clients do; the last must be [DONE]."""
-        status, head, data = self.request("POST", path, {**body, "stream": True}, headers)
-        assert status == 200 and head["Content-Type"].startswith("text/event-stream"), (status, data)
-        events = [e for e in data.decode().split("\n\n") if e and not e.startswith(":")]
-        assert all(e.startswith("data: ") for e in events), events
-        assert events[-1] == "data: [DONE]", events[-1]
-        return [json.loads(e[6:]) for e in events[:-1]]
