@@ -35,6 +35,8 @@ typedef struct accllm_batch_item {
     const int32_t *ids;      /* [n] tokens to feed */
     uint32_t n;              /* 1 to the session's chunk */
     uint32_t n_logits;       /* of the last of them, 0 to n; the session's max_logits does not matter here */
+    float *hidden; /* [n][n_embd]: where the state of each of them behind the output norm goes, in the source model's
+                    * channels; NULL: nowhere. Undefined if the item fails */
     /* Filled by the step: */
     const float *logits;  /* [n_logits][n_vocab], the batch's, valid until its next step; NULL: none, or failed */
     accllm_status status; /* OK: the session advanced by n tokens. Else it stands where it was, and so may go on */
@@ -42,10 +44,10 @@ typedef struct accllm_batch_item {
 
 /* One step over n items. Each succeeds or fails by itself, as its status says: E_ARG (no session or tokens, one of
  * another model, one twice or in use by another call, a token outside the vocabulary, n out of range), E_LIMIT (its
- * context is full; no room for its tokens or logits in the batch beside the items before it), E_NUMERIC; E_CANCELLED
- * stops all. Returns OK if all succeeded, else the first failure met, which err describes ("item 3: ..."). More than
- * max_sessions items, or none: E_ARG for all, nothing is done.
- * The float reference runs the items one after the other. */
+ * context is full; no room for its tokens or logits in the batch beside the items before it), E_UNSUPPORTED (hidden
+ * states of the float reference), E_NUMERIC; E_CANCELLED stops all. Returns OK if all succeeded, else the first failure
+ * met, which err describes ("item 3: ..."). More than max_sessions items, or none: E_ARG for all, nothing is done. The
+ * float reference runs the items one after the other. */
 ACCLLM_API accllm_status accllm_batch_step(accllm_batch *b, accllm_batch_item *items, size_t n, accllm_error *err);
 
 #ifdef __cplusplus

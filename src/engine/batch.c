@@ -92,6 +92,8 @@ static accllm_status take_item(accllm_batch *b, const accllm_batch_item *items, 
     if (item->session->params.backend != ACCLLM_BACKEND_CPU)
         return acc_fail(err, ACCLLM_E_ARG, "the session does not run on the CPU");
     if (stands_before(b, item->session, i)) return acc_fail(err, ACCLLM_E_ARG, "the session stands twice in the step");
+    if (item->hidden && !b->work)
+        return acc_fail(err, ACCLLM_E_UNSUPPORTED, "the float reference gives no hidden states");
     if (item->n > tokens)
         return acc_fail(err, ACCLLM_E_LIMIT, "%u tokens; the batch has room for %u in all, and %u are left", item->n,
                         b->params.max_tokens, tokens);
@@ -103,6 +105,7 @@ static accllm_status take_item(accllm_batch *b, const accllm_batch_item *items, 
                                   .ids = item->ids,
                                   .n = item->n,
                                   .n_logits = item->n_logits,
+                                  .hidden = item->hidden,
                                   .logits = b->logits + (size_t)b->n_logits * b->model->info.n_vocab};
     b->n_tokens += item->n;
     b->n_logits += item->n_logits;

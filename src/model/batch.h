@@ -78,6 +78,7 @@ struct acc_batch {
     acc_step_item *items;
     uint32_t n_items, alive; /* alive: that go on */
     uint32_t n, layer, n_logits;
+    bool hidden;          /* some item wants its hidden states */
     accllm_status status; /* the first failure */
     accllm_error *err;
     acc_source_rows src;
@@ -133,6 +134,8 @@ void acc_attend_share(void *ctx, uint32_t worker, uint32_t n_workers);
 bool acc_layer_run(acc_batch *b);
 /* The final norm and lm_head over b->logit_rows. */
 void acc_head_run(acc_batch *b);
+/* The final norm over the rows of the items that want their hidden states. */
+void acc_hidden_run(acc_batch *b);
 
 /* ---- step.c ---- */
 

@@ -208,6 +208,29 @@ static void project_head(void *ctx, uint32_t worker, uint32_t n_workers)
     project(b, worker, n_workers, &b->m->output, logits_sink);
 }
 
+/* The channel scaling between output norm and lm_head is undone: the file's own affair. */
+static bool write_hidden(const acc_batch *b, uint32_t row, float *to)
+{
+    const acc_packed *m = b->m;
+    const uint32_t n = m->hp.n_embd;
+    if (!acc_norm(b->x + (size_t)row * b->d.x_stride, m->output_norm, n, m->hp.norm_eps, to)) return false;
+    for (uint32_t i = 0; m->embd_scale && i < n; i++) to[i] /= m->embd_scale[i];
+    return true;
+}
+
+static void hidden_share(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    acc_batch *b = ctx;
+    uint32_t r0, r1;
+    acc_share(b->n, worker, n_workers, &r0, &r1);
+    for (uint32_t r = r0; r < r1; r++) {
+        const acc_row *row = &b->rows[r];
+        float *to = row->item->hidden;
+        if (to && !write_hidden(b, r, to + (size_t)(row->pos - row->s->pos) * b->m->hp.n_embd))
+            acc_row_failed(&b->workers[worker], r, "the last layer's output");
+    }
+}
+
 /* ---- one after the other ---- */
 
 /* What is not finite in a row is its session's affair alone. The session's rows go on as zeros, which harm nobody. */
@@ -261,4 +284,9 @@ void acc_head_run(acc_batch *b)
 {
     acc_source_rows head = head_source(b);
     (void)phase(b, &head, project_head);
+}
+
+void acc_hidden_run(acc_batch *b)
+{
+    (void)phase(b, NULL, hidden_share);
 }

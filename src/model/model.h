@@ -34,6 +34,7 @@ typedef struct acc_step_item {
     uint32_t n;
     uint32_t n_logits; /* wanted of the last of them */
     float *logits;     /* [n_logits][n_vocab] */
+    float *hidden; /* [n][n_embd]: each token's state behind the output norm, as the source has it; NULL: not wanted */
     accllm_status status;
 } acc_step_item;
 

@@ -49,6 +49,7 @@ static void add_rows(acc_batch *b, acc_step_item *item)
         b->logit_rows[b->n_logits] = b->n - item->n_logits + i;
         b->logits[b->n_logits] = item->logits + (size_t)i * b->m->hp.n_vocab;
     }
+    b->hidden |= item->hidden != NULL;
     if (s->trace) memcpy(s->next, s->hash, ((size_t)b->m->hp.n_layers + 1) * sizeof *s->next);
     if (s->stored < s->pos + item->n) s->stored = s->pos + item->n;
     b->alive++;
@@ -72,6 +73,7 @@ static accllm_status forward(acc_batch *b, accllm_error *err)
         if (!acc_layer_run(b)) return ACCLLM_OK;
         trace_layer(b);
     }
+    if (b->hidden) acc_hidden_run(b);
     if (b->n_logits > 0) acc_head_run(b);
     return ACCLLM_OK;
 }
@@ -115,6 +117,7 @@ accllm_status acc_batch_step(acc_batch *b, acc_step_item *items, uint32_t n_item
     b->items = items;
     b->n_items = n_items;
     b->alive = b->n = b->n_logits = 0;
+    b->hidden = false;
     b->status = ACCLLM_OK;
     b->err = err;
     run_step(b);

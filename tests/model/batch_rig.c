@@ -22,6 +22,7 @@ void rig_open(rig *r, acc_format format, const char *isa, uint32_t threads)
     accllm_error err;
     p.k_mean = true;
     p.q_direction = true;
+    p.embd_scale = true;
     t.n_heads = 6;
     t.n_embd = 128;
     r->path = tiny_path("batch.gguf");
