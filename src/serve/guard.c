@@ -8,44 +8,53 @@
 
 #include "core/memory.h"
 
-static accllm_status copy(char ***out, const char *const *texts, size_t n, accllm_error *err)
+static accllm_status copy_keys(acc_guard *g, const char *const *keys, accllm_error *err)
 {
-    *out = calloc(n + 1, sizeof **out);
-    bool ok = *out != NULL;
-    for (size_t i = 0; ok && i < n; i++) ok = ((*out)[i] = acc_strndup(texts[i], strlen(texts[i]))) != NULL;
-    return ok ? ACCLLM_OK : acc_fail(err, ACCLLM_E_NOMEM, "out of memory: keys and origins");
+    void *room = NULL;
+    ACC_TRY(acc_alloc(&room, g->n_keys, sizeof *g->key, "API keys", err));
+    g->key = room;
+    for (size_t i = 0; i < g->n_keys; i++) {
+        size_t n = strlen(keys[i]);
+        if (n == 0) return acc_fail(err, ACCLLM_E_ARG, "an API key is empty");
+        if (n >= ACC_MAX_KEY)
+            return acc_fail(err, ACCLLM_E_ARG, "an API key has %zu bytes, more than %d", n, ACC_MAX_KEY - 1);
+        memcpy(g->key[i], keys[i], n);
+    }
+    return ACCLLM_OK;
+}
+
+static accllm_status copy_origins(acc_guard *g, const char *const *origins, accllm_error *err)
+{
+    g->origin = calloc(g->n_origins + 1, sizeof *g->origin);
+    bool ok = g->origin != NULL;
+    for (size_t i = 0; ok && i < g->n_origins; i++)
+        ok = (g->origin[i] = acc_strndup(origins[i], strlen(origins[i]))) != NULL;
+    return ok ? ACCLLM_OK : acc_fail(err, ACCLLM_E_NOMEM, "out of memory: origins");
 }
 
 accllm_status acc_guard_init(acc_guard *g, const char *const *keys, size_t n_keys, const char *const *origins,
                              size_t n_origins, accllm_error *err)
 {
     *g = (acc_guard){.n_keys = n_keys, .n_origins = n_origins};
-    for (size_t i = 0; i < n_keys; i++)
-        if (!*keys[i]) return acc_fail(err, ACCLLM_E_ARG, "an API key is empty");
-    ACC_TRY(copy(&g->key, keys, n_keys, err));
-    return copy(&g->origin, origins, n_origins, err);
-}
-
-static void free_texts(char **texts)
-{
-    for (size_t i = 0; texts && texts[i]; i++) free(texts[i]);
-    free(texts);
+    ACC_TRY(copy_keys(g, keys, err));
+    return copy_origins(g, origins, err);
 }
 
 void acc_guard_free(acc_guard *g)
 {
-    free_texts(g->key);
-    free_texts(g->origin);
+    for (size_t i = 0; g->origin && g->origin[i]; i++) free(g->origin[i]);
+    free(g->origin);
+    acc_free(g->key);
     *g = (acc_guard){0};
 }
 
-/* Looks at every byte of what was given, whatever is found on the way. */
-static bool same(const char *given, const char *key)
+/* Looks at every byte of what was given and at its end, whatever is found on the way. */
+static bool same(const char *given, const char key[ACC_MAX_KEY])
 {
-    size_t n = strlen(given), m = strlen(key);
-    unsigned char differ = n != m;
-    for (size_t i = 0; i < n; i++) differ |= (unsigned char)(given[i] ^ key[i % m]);
-    return differ == 0;
+    unsigned char differ = 0;
+    size_t n = strlen(given);
+    for (size_t i = 0; i <= n; i++) differ |= (unsigned char)(given[i] ^ key[i % ACC_MAX_KEY]);
+    return n < ACC_MAX_KEY && differ == 0;
 }
 
 bool acc_guard_key(const acc_guard *g, const char *authorization)

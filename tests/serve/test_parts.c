@@ -74,6 +74,26 @@ static void keys(void **state)
     acc_guard_free(&g);
 }
 
+static void long_keys(void **state)
+{
+    char given[8 + ACC_MAX_KEY + 2] = "Bearer ", *key = given + 7;
+    const char *const keys[] = {key};
+    acc_guard g;
+    accllm_error err;
+    (void)state;
+    memset(key, 'k', ACC_MAX_KEY - 1);
+    assert_int_equal(acc_guard_init(&g, keys, 1, NULL, 0, &err), ACCLLM_OK);
+    assert_true(acc_guard_key(&g, given));
+    key[ACC_MAX_KEY - 1] = 'k';
+    assert_false(acc_guard_key(&g, given));
+    key[ACC_MAX_KEY - 2] = '\0';
+    assert_false(acc_guard_key(&g, given));
+    acc_guard_free(&g);
+    key[ACC_MAX_KEY - 2] = 'k';
+    assert_int_equal(acc_guard_init(&g, keys, 1, NULL, 0, &err), ACCLLM_E_ARG);
+    acc_guard_free(&g);
+}
+
 static void origins(void **state)
 {
     const char *const some[] = {"https://a.example"}, *const all[] = {"*"};
@@ -111,8 +131,12 @@ static void problems_have_all_four_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stop_texts), cmocka_unit_test(log_probabilities),           cmocka_unit_test(keys),
-        cmocka_unit_test(origins),    cmocka_unit_test(problems_have_all_four_keys),
+        cmocka_unit_test(stop_texts),
+        cmocka_unit_test(log_probabilities),
+        cmocka_unit_test(keys),
+        cmocka_unit_test(long_keys),
+        cmocka_unit_test(origins),
+        cmocka_unit_test(problems_have_all_four_keys),
     };
     return cmocka_run_group_tests_name("serve-parts", tests, NULL, NULL);
 }
