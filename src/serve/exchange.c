@@ -13,6 +13,7 @@ static void free_exchange(acc_exchange *x)
     if (x->watch) event_free(x->watch);
     for (size_t i = 0; x->choice && i < x->ticket.n; i++) acc_choice_free(&x->choice[i]);
     free(x->choice);
+    free(x->pools);
     free(x->seq);
     acc_request_free(&x->request);
     free(x);
@@ -55,7 +56,9 @@ static void complete(acc_exchange *x)
         (void)acc_stream_end(x);
         evhttp_send_reply_end(let_go(x));
     } else {
-        json_t *whole = acc_reply_whole(&x->reply, x->choice, x->ticket.n);
+        size_t n = x->ticket.n;
+        json_t *whole = x->request.embed ? acc_reply_embeddings(&x->reply, x->seq, n, h->service->info->n_embd)
+                                         : acc_reply_whole(&x->reply, x->choice, n);
         acc_http_json(h, let_go(x), 200, whole);
     }
 }
@@ -191,14 +194,22 @@ void acc_exchanges_free(acc_http *h)
     }
 }
 
-static bool prepare(acc_exchange *x, const acc_service *s, const json_t *body, bool chat, acc_problem *p)
+typedef enum asked { COMPLETION, CHAT, EMBEDDINGS } asked;
+
+static bool read_request(acc_request *r, const acc_service *s, const json_t *body, asked what, acc_problem *p)
 {
-    if (!acc_request_read(&x->request, s, chat, body, p)) return false;
+    return what == EMBEDDINGS ? acc_request_read_embed(r, s, body, p) : acc_request_read(r, s, what == CHAT, body, p);
+}
+
+static bool prepare(acc_exchange *x, const acc_service *s, const json_t *body, asked what, acc_problem *p)
+{
+    if (!read_request(&x->request, s, body, what, p)) return false;
     const acc_request *r = &x->request;
-    size_t n = r->n_prompts * r->n;
+    size_t n = r->n_prompts * r->n, n_embd = r->embed ? s->info->n_embd : 0;
     x->seq = calloc(n, sizeof *x->seq);
     x->choice = calloc(n, sizeof *x->choice);
-    if (!x->seq || !x->choice) return acc_refuse_memory(p);
+    x->pools = n_embd ? calloc(n * n_embd, sizeof *x->pools) : NULL;
+    if (!x->seq || !x->choice || (n_embd && !x->pools)) return acc_refuse_memory(p);
     acc_reply_init(&x->reply, r, s->model_name);
     x->ticket = (acc_ticket){.seq = x->seq, .n = n};
     for (size_t i = 0; i < n; i++) {
@@ -207,6 +218,7 @@ static bool prepare(acc_exchange *x, const acc_service *s, const json_t *body, b
                                    .prompt = q->ids,
                                    .n_prompt = q->n,
                                    .at_start = q->empty,
+                                   .pool = x->pools ? x->pools + i * n_embd : NULL,
                                    .seed = r->settings.sampler.seed + i % r->n};
         acc_choice_init(&x->choice[i], r, q, s->tok, (uint32_t)i);
     }
@@ -233,7 +245,7 @@ static bool submit(acc_exchange *x, acc_problem *p)
     return false;
 }
 
-static void start(acc_http *h, struct evhttp_request *req, const json_t *body, bool chat)
+static void start(acc_http *h, struct evhttp_request *req, const json_t *body, asked what)
 {
     acc_problem p = {0};
     acc_exchange *x = calloc(1, sizeof *x);
@@ -242,7 +254,7 @@ static void start(acc_http *h, struct evhttp_request *req, const json_t *body, b
     struct evhttp_connection *con = evhttp_request_get_connection(req);
     struct bufferevent *buffer = evhttp_connection_get_bufferevent(con);
     if (ok) x->watch = event_new(h->base, bufferevent_getfd(buffer), EV_READ | EV_PERSIST, on_readable, x);
-    ok = ok && (x->watch || acc_refuse_memory(&p)) && prepare(x, h->service, body, chat, &p) && submit(x, &p);
+    ok = ok && (x->watch || acc_refuse_memory(&p)) && prepare(x, h->service, body, what, &p) && submit(x, &p);
     if (!ok) {
         acc_http_refuse(h, req, &p);
         if (x) free_exchange(x);
@@ -258,11 +270,17 @@ static void start(acc_http *h, struct evhttp_request *req, const json_t *body, b
 void acc_serve_chat(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
 {
     (void)path;
-    start(h, req, body, true);
+    start(h, req, body, CHAT);
 }
 
 void acc_serve_completion(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
 {
     (void)path;
-    start(h, req, body, false);
+    start(h, req, body, COMPLETION);
+}
+
+void acc_serve_embeddings(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body)
+{
+    (void)path;
+    start(h, req, body, EMBEDDINGS);
 }

@@ -14,6 +14,7 @@ typedef struct acc_exchange {
     acc_ticket ticket;
     acc_sequence *seq; /* [ticket.n] */
     acc_choice *choice;
+    double *pools; /* [ticket.n][n_embd], for embeddings */
     size_t n_finished;
     bool blocked; /* the client reads too slowly: nothing is taken until it has caught up */
     bool spoken;  /* a token was there */

@@ -56,7 +56,8 @@ void acc_route(struct evhttp_request *req, void *arg);
 /* endpoints.c, page.c, exchange.c: answer one request. body: NULL for GET. */
 typedef void acc_endpoint(acc_http *h, struct evhttp_request *req, const char *path, const json_t *body);
 acc_endpoint acc_serve_health, acc_serve_metrics, acc_serve_models, acc_serve_model, acc_serve_tokenize,
-    acc_serve_detokenize, acc_serve_tokenizer_info, acc_serve_page, acc_serve_chat, acc_serve_completion;
+    acc_serve_detokenize, acc_serve_tokenizer_info, acc_serve_page, acc_serve_chat, acc_serve_completion,
+    acc_serve_embeddings;
 
 /* exchange.c */
 void acc_exchanges_pump(acc_http *h); /* sends what there is to send, forgets what is done */

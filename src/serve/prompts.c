@@ -33,12 +33,12 @@ bool acc_read_ids(const acc_service *s, const json_t *list, const char *key, int
 }
 
 /* An empty prompt becomes whatever stands for a text's beginning. */
-static bool begin(acc_prompt *q, const acc_service *s, acc_problem *p)
+static bool begin(acc_prompt *q, const acc_service *s, const char *key, acc_problem *p)
 {
     q->empty = q->n == 0 || (q->n == 1 && q->ids[0] == accllm_tokenizer_bos(s->tok));
     if (q->n > 0) return true;
     int32_t first = accllm_tokenizer_bos(s->tok);
-    if (first < 0) return acc_refuse(p, 400, "invalid_value", "prompt", "the prompt is empty");
+    if (first < 0) return acc_refuse(p, 400, "invalid_value", key, "the %s is empty", key);
     free(q->ids);
     q->ids = malloc(sizeof *q->ids);
     if (!q->ids) return acc_refuse_memory(p);
@@ -46,34 +46,33 @@ static bool begin(acc_prompt *q, const acc_service *s, acc_problem *p)
     return true;
 }
 
-static bool add_prompt(acc_request *r, const acc_service *s, const json_t *v, acc_problem *p)
+static bool add_prompt(acc_request *r, const acc_service *s, const json_t *v, const char *key, acc_problem *p)
 {
     acc_prompt *q = &r->prompt[r->n_prompts++];
-    if (json_is_array(v)) return acc_read_ids(s, v, "prompt", &q->ids, &q->n, p) && begin(q, s, p);
+    if (json_is_array(v)) return acc_read_ids(s, v, key, &q->ids, &q->n, p) && begin(q, s, key, p);
     if (!json_is_string(v))
-        return acc_refuse(p, 400, "invalid_type", "prompt",
-                          "prompt must be a string, a list of strings, of token ids, or of lists of token ids");
+        return acc_refuse(p, 400, "invalid_type", key,
+                          "%s must be a string, a list of strings, of token ids, or of lists of token ids", key);
     accllm_error err = {0};
     unsigned flags = ACCLLM_TOKENIZE_SPECIAL | (accllm_tokenizer_adds_bos(s->tok) ? ACCLLM_TOKENIZE_BOS : 0);
     if (accllm_tokenize(s->tok, json_string_value(v), json_string_length(v), flags, &q->ids, &q->n, &err) != ACCLLM_OK)
-        return refuse_error(p, "prompt", &err);
-    return begin(q, s, p);
+        return refuse_error(p, key, &err);
+    return begin(q, s, key, p);
 }
 
-bool acc_read_prompts(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p)
+bool acc_read_prompts(acc_request *r, const acc_service *s, const json_t *body, const char *key, acc_problem *p)
 {
-    const json_t *v = acc_field(body, "prompt"), *item;
+    const json_t *v = acc_field(body, key), *item;
     size_t i;
-    if (!v) return acc_refuse(p, 400, "missing_required_parameter", "prompt", "prompt is missing");
+    if (!v) return acc_refuse(p, 400, "missing_required_parameter", key, "%s is missing", key);
     bool many = json_is_array(v) && !json_is_integer(json_array_get(v, 0));
-    size_t n = many ? json_array_size(v) : 1;
-    if (n == 0 || n > ACC_MAX_SEQUENCES)
-        return acc_refuse(p, 400, "invalid_value", "prompt", "%zu prompts; a request may have 1 to %d", n,
-                          ACC_MAX_SEQUENCES);
+    size_t n = many ? json_array_size(v) : 1, most = r->embed ? ACC_MAX_TEXTS : ACC_MAX_SEQUENCES;
+    if (n == 0 || n > most)
+        return acc_refuse(p, 400, "invalid_value", key, "%zu texts; a request may have 1 to %zu", n, most);
     r->prompt = calloc(n, sizeof *r->prompt);
     if (!r->prompt) return acc_refuse_memory(p);
-    if (!many) return add_prompt(r, s, v, p);
-    json_array_foreach(v, i, item) if (!add_prompt(r, s, item, p)) return false;
+    if (!many) return add_prompt(r, s, v, key, p);
+    json_array_foreach(v, i, item) if (!add_prompt(r, s, item, key, p)) return false;
     return true;
 }
 

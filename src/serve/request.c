@@ -149,7 +149,8 @@ bool acc_request_read(acc_request *r, const acc_service *s, bool chat, const jso
     ok = ok && refuse_unsupported(body, p) && read_form(r, body, p) && read_length(r, s, body, p) &&
          read_sampling(&r->settings, body, p) && read_scores(r, body, p) && read_stops(&r->settings.stops, body, p) &&
          acc_read_structure(r, s, body, p);
-    ok = ok && (chat ? acc_read_messages(r, s, body, p) : acc_read_prompts(r, s, body, p)) && check_size(r, s, p);
+    ok = ok && (chat ? acc_read_messages(r, s, body, p) : acc_read_prompts(r, s, body, "prompt", p)) &&
+         check_size(r, s, p);
     if (!ok) acc_request_free(r);
     return ok;
 }

@@ -1,4 +1,5 @@
-/* Requests for text: /v1/chat/completions and /v1/completions, from JSON to token ids and settings. */
+/* Requests to the engine: /v1/chat/completions, /v1/completions and /v1/embeddings, from JSON to token ids and
+ * settings. */
 #ifndef ACC_SERVE_REQUEST_H
 #define ACC_SERVE_REQUEST_H
 
@@ -13,7 +14,9 @@ typedef struct acc_prompt {
 } acc_prompt;
 
 typedef struct acc_request {
-    bool chat; /* else a completion */
+    bool chat;   /* else a completion, or */
+    bool embed;  /* its prompts' embeddings */
+    bool base64; /* these as text */
     bool stream, include_usage, echo;
     uint32_t n;         /* answers to each prompt */
     bool scored;        /* the reply shows log-probabilities */
@@ -24,12 +27,14 @@ typedef struct acc_request {
 
 /* Reads the body. On failure *r is empty and the problem filled. */
 bool acc_request_read(acc_request *r, const acc_service *s, bool chat, const json_t *body, acc_problem *p);
+/* The same for embeddings (embeddings.c). */
+bool acc_request_read_embed(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p);
 void acc_request_free(acc_request *r);
 
 /* structure.c: the grammar of "response_format", "json_schema" or "grammar" into the settings. */
 bool acc_read_structure(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p);
-/* prompts.c: the ids of "prompt" and "messages", checked against the context. */
-bool acc_read_prompts(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p);
+/* prompts.c: the ids of "prompt" (or another key) and "messages". */
+bool acc_read_prompts(acc_request *r, const acc_service *s, const json_t *body, const char *key, acc_problem *p);
 bool acc_read_messages(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p);
 /* A list of ids of the vocabulary; *ids is malloc'ed. */
 bool acc_read_ids(const acc_service *s, const json_t *list, const char *key, int32_t **ids, size_t *n, acc_problem *p);

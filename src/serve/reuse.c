@@ -60,7 +60,7 @@ static void go_back_far(acc_slot *s, acc_sequence *q)
 acc_slot *acc_slot_choose(acc_slot *slot, size_t n, acc_sequence *q, bool reuse)
 {
     acc_slot *best;
-    reuse = reuse && !q->settings->score_prompt; /* all of the prompt's logits are needed */
+    reuse = reuse && !q->settings->score_prompt && !q->pool; /* all of the prompt's logits or states are needed */
     for (size_t i = 0; i < n; i++)
         if (!slot[i].seq) slot[i].shared = reuse ? shared_tokens(&slot[i], q) : 0;
     while ((best = best_match(slot, n, q))) {

@@ -14,6 +14,7 @@ typedef struct route {
 static const route routes[] = {
     {"/chat/completions", EVHTTP_REQ_POST, false, acc_serve_chat},
     {"/completions", EVHTTP_REQ_POST, false, acc_serve_completion},
+    {"/embeddings", EVHTTP_REQ_POST, false, acc_serve_embeddings},
     {"/models", EVHTTP_REQ_GET, false, acc_serve_models},
     {"/models/", EVHTTP_REQ_GET, false, acc_serve_model},
     {"/tokenize", EVHTTP_REQ_POST, false, acc_serve_tokenize},

@@ -12,6 +12,7 @@ struct acc_scheduler {
     acc_slot **chosen;       /* [p.slots], of one step */
     acc_step *step;          /* [p.slots] */
     accllm_batch_item *item; /* [p.slots] */
+    float *hidden;           /* [chunk][n_embd], of the one slot that reads a piece of its prompt */
     uint64_t room;           /* tokens that a session keeps */
     bool reuse;              /* results do not depend on how a text was cut into pieces */
     pthread_t thread;
@@ -106,7 +107,8 @@ static void advance(acc_scheduler *s, size_t n)
         s->item[i] = (accllm_batch_item){.session = s->step[i].slot->session,
                                          .ids = s->step[i].ids,
                                          .n = (uint32_t)s->step[i].n,
-                                         .n_logits = (uint32_t)s->step[i].n_logits};
+                                         .n_logits = (uint32_t)s->step[i].n_logits,
+                                         .hidden = s->step[i].hidden};
     (void)accllm_batch_step(s->batch, s->item, n, &error); /* says of each item whether it succeeded */
     for (size_t i = 0; i < n; i++) {
         s->step[i].logits = s->item[i].logits;
@@ -120,7 +122,7 @@ static void compute(acc_scheduler *s, size_t n)
     size_t m = 0;
     for (size_t i = 0; i < n; i++) {
         if (s->chosen[i]->starting) acc_slot_begin(s->chosen[i]);
-        if (!s->chosen[i]->finish) acc_slot_plan(s->chosen[i], &s->step[m++]);
+        if (!s->chosen[i]->finish) acc_slot_plan(s->chosen[i], &s->step[m++], s->hidden);
     }
     advance(s, m);
     for (size_t i = 0; i < m; i++) acc_slot_digest(s->step[i].slot, &s->step[i]);
@@ -265,9 +267,14 @@ accllm_status acc_scheduler_batch(accllm_batch **out, accllm_model *m, const acc
     return accllm_batch_create(out, m, &p, err);
 }
 
+size_t acc_scheduler_bytes(accllm_model *m, const accllm_session_params *sp)
+{
+    return (size_t)acc_slot_chunk(sp) * accllm_model_get_info(m)->n_embd * sizeof(float);
+}
+
 static accllm_status start(acc_scheduler *s, accllm_error *err)
 {
-    void *slot = NULL, *step = NULL, *chosen = NULL, *item = NULL;
+    void *slot = NULL, *step = NULL, *chosen = NULL, *item = NULL, *hidden = NULL;
     ACC_TRY(acc_scheduler_batch(&s->batch, s->p.model, s->p.session, s->p.slots, err));
     ACC_TRY(acc_alloc(&slot, s->p.slots, sizeof *s->slot, "sessions", err));
     s->slot = slot;
@@ -277,6 +284,8 @@ static accllm_status start(acc_scheduler *s, accllm_error *err)
     s->chosen = chosen;
     ACC_TRY(acc_alloc(&item, s->p.slots, sizeof *s->item, "sessions", err));
     s->item = item;
+    ACC_TRY(acc_alloc(&hidden, 1, acc_scheduler_bytes(s->p.model, s->p.session), "hidden states", err));
+    s->hidden = hidden;
     s->reuse = accllm_model_get_info(s->p.model)->numerics == ACCLLM_NUMERICS_CONTRACT;
     for (uint32_t i = 0; i < s->p.slots; i++) {
         ACC_TRY(acc_slot_init(&s->slot[i], s->p.model, s->p.session, s->p.longest, err));
@@ -363,6 +372,7 @@ void acc_scheduler_free(acc_scheduler **s)
     acc_free((*s)->step);
     acc_free((*s)->chosen);
     acc_free((*s)->item);
+    acc_free((*s)->hidden);
     accllm_batch_free(&(*s)->batch);
     acc_free(*s);
     *s = NULL;

@@ -43,6 +43,8 @@ typedef struct acc_load {
 /* The batch in which so many slots of such sessions advance: each a token, and one a piece of its prompt beside. */
 accllm_status acc_scheduler_batch(accllm_batch **out, accllm_model *m, const accllm_session_params *sp, uint32_t slots,
                                   accllm_error *err) ACC_MUST_CHECK;
+/* Bytes of what it owns beside slots and batch. */
+size_t acc_scheduler_bytes(accllm_model *m, const accllm_session_params *sp);
 /* Makes the slots and starts the engine's thread. */
 accllm_status acc_scheduler_create(acc_scheduler **out, const acc_scheduler_params *p,
                                    accllm_error *err) ACC_MUST_CHECK;

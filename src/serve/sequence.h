@@ -68,6 +68,7 @@ typedef struct acc_sequence {
     size_t n_prompt;
     bool at_start; /* the answer is the beginning of a text */
     uint64_t seed;
+    double *pool; /* [n_embd]: the sum of the prompt's hidden states comes here; NULL: not wanted */
     /* the scheduler's; to be read under its lock */
     struct acc_slot *slot;
     acc_finish finish;

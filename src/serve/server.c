@@ -126,7 +126,8 @@ static accllm_status count_sessions(accllm_server *s, accllm_model *m, size_t lo
     accllm_session_free(&one);
     ACC_TRY(batch_bytes(s, m, &base, &each, err));
     s->info.session_bytes += each;
-    s->info.model_bytes = (resident > file ? resident : file) + base + accllm_vocabulary_bytes(s->vocabulary);
+    s->info.model_bytes = (resident > file ? resident : file) + base + acc_scheduler_bytes(m, &s->sp) +
+                          accllm_vocabulary_bytes(s->vocabulary);
     uint64_t room = limit > s->info.model_bytes ? (limit - s->info.model_bytes) / s->info.session_bytes : 0;
     s->info.sessions = s->p.parallel ? s->p.parallel : limit && room < MOST_BY_MEMORY ? (uint32_t)room : 0;
     if (s->info.sessions == 0) s->info.sessions = limit ? MOST_BY_MEMORY : USUAL_SESSIONS;

@@ -10,6 +10,7 @@ enum {
     ACC_MAX_BODY = 4 << 20,     /* bytes of a request's body */
     ACC_MAX_HEADERS = 32 << 10, /* of its headers */
     ACC_MAX_SEQUENCES = 128,    /* answers to one request */
+    ACC_MAX_TEXTS = 1024,       /* of a request for embeddings */
 };
 
 typedef struct acc_service {

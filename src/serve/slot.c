@@ -28,7 +28,10 @@ accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_p
 {
     const accllm_model_info *info = accllm_model_get_info(m);
     void *pending = NULL, *held = NULL;
-    *s = (acc_slot){.tok = accllm_model_tokenizer(m), .n_vocab = info->n_vocab, .chunk = acc_slot_chunk(sp)};
+    *s = (acc_slot){.tok = accllm_model_tokenizer(m),
+                    .n_vocab = info->n_vocab,
+                    .n_embd = info->n_embd,
+                    .chunk = acc_slot_chunk(sp)};
     s->cap_pending = pending_bytes(longest);
     ACC_TRY(acc_box_init(&s->fresh, acc_box_text_bytes(longest), err));
     ACC_TRY(acc_box_init(&s->out, acc_box_text_bytes(longest), err));
@@ -111,7 +114,7 @@ bool acc_slot_has_room(const acc_slot *s)
            s->out.cap_text - s->out.n_text >= s->cap_pending;
 }
 
-void acc_slot_plan(acc_slot *s, acc_step *step)
+void acc_slot_plan(acc_slot *s, acc_step *step, float *hidden)
 {
     const acc_sequence *q = s->seq;
     *step = (acc_step){.slot = s, .ids = &s->next, .n = 1, .n_logits = 1};
@@ -120,7 +123,8 @@ void acc_slot_plan(acc_slot *s, acc_step *step)
     size_t left = q->n_prompt - s->n_read, most = score && s->chunk > ACC_SCORED_ROWS ? ACC_SCORED_ROWS : s->chunk;
     step->ids = q->prompt + s->n_read;
     step->n = left < most ? left : most;
-    step->n_logits = score ? step->n : step->n == left;
+    step->n_logits = score ? step->n : step->n == left && !q->pool;
+    step->hidden = q->pool ? hidden : NULL;
 }
 
 static acc_record *add_record(acc_slot *s, int32_t id)
@@ -137,6 +141,13 @@ static void add_prompt_record(acc_slot *s, size_t i, const float *logits)
     if (logits) acc_logprob(r, logits, s->n_vocab, s->seq->settings->n_top);
 }
 
+static void add_hidden(const acc_slot *s, const acc_step *step)
+{
+    double *pool = s->seq->pool;
+    for (size_t i = 0; i < step->n; i++)
+        for (uint32_t k = 0; k < s->n_embd; k++) pool[k] += (double)step->hidden[i * s->n_embd + k];
+}
+
 /* The logits of a row are those of the token behind it. */
 static void digest_prompt(acc_slot *s, const acc_step *step)
 {
@@ -147,6 +158,7 @@ static void digest_prompt(acc_slot *s, const acc_step *step)
         for (size_t i = 0; i < step->n && s->n_read + i + 1 < q->n_prompt; i++)
             add_prompt_record(s, s->n_read + i + 1, step->logits + i * s->n_vocab);
     }
+    if (step->hidden) add_hidden(s, step);
     s->n_read += step->n;
 }
 

@@ -13,7 +13,7 @@
 typedef struct acc_slot {
     accllm_session *session;
     const accllm_tokenizer *tok;
-    uint32_t n_vocab, chunk;
+    uint32_t n_vocab, n_embd, chunk;
     int32_t *held; /* [ACC_HELD_IDS]: the tokens that the session has read, or the first of them */
     /* of the sequence that has the slot */
     acc_sequence *seq; /* NULL: free */
@@ -48,6 +48,7 @@ typedef struct acc_step {
     const int32_t *ids;
     size_t n, n_logits;
     const float *logits; /* [n_logits][n_vocab] */
+    float *hidden;       /* [n][n_embd]; NULL: not wanted */
     accllm_status status;
     accllm_error error;
 } acc_step;
@@ -73,7 +74,8 @@ void acc_slot_end(acc_slot *s);
 bool acc_slot_in_prompt(const acc_slot *s);
 /* True if the outgoing box has room for all that one step can give. */
 bool acc_slot_has_room(const acc_slot *s);
-void acc_slot_plan(acc_slot *s, acc_step *step);
+/* hidden: [chunk][n_embd], for one of the slots in their prompts. */
+void acc_slot_plan(acc_slot *s, acc_step *step, float *hidden);
 /* Fills the fresh box, and finish at the end. */
 void acc_slot_digest(acc_slot *s, const acc_step *step);
 

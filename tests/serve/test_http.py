@@ -1,4 +1,5 @@
 """accllm serve by plain HTTP: every endpoint, the forms of replies, refusals, keys, origins, limits."""
+import base64
 import http.client
 import json
 import math
@@ -390,6 +391,49 @@ class Chat(Served):
         spelt = self.s.json("/tokenize", {"messages": [{"role": "user", "content": "<|im_end|>"}]})["tokens"]
         self.assertEqual(plain.count(2), spelt.count(2))
         self.assertIn("<|im_start|>", self.s.json("/tokenizer_info")["chat_template"])
+
+
+class Embeddings(Served):
+    options = ("--parallel", "2", "--window", "60", "--chunk", "16")
+
+    def embed(self, text, **more):
+        return self.s.json("/v1/embeddings", {"input": text, **more})["data"]
+
+    def test_embedding_does_not_depend_on_company(self):
+        texts = [PROMPT, "A dog", "The sea was calm and the sun shone over the hills and the houses of the town", PROMPT]
+        alone = [self.embed(t)[0]["embedding"] for t in texts]
+        busy = self.s.open("/v1/completions", {"prompt": PROMPT, "max_tokens": 100000, "ignore_eos": True})
+        self.s.wait_for("sessions_running", 1)
+        self.assertEqual([e["embedding"] for e in self.embed(texts)], alone)
+        busy.close()
+        self.assertEqual(alone[0], alone[3])
+        cosine = sum(a * b for a, b in zip(alone[0], alone[1]))
+        self.assertTrue(-1 < cosine < 0.999, cosine)
+        with Server(MODELS.tiny, "--chunk", "5", threads=2) as other:
+            again = other.json("/v1/embeddings", {"input": texts})["data"]
+            self.assertEqual([e["embedding"] for e in again], alone)
+
+    def test_base64_is_the_same(self):
+        (e,) = self.embed(PROMPT, encoding_format="base64")
+        vector = self.embed(PROMPT)[0]["embedding"]
+        data = base64.b64decode(e["embedding"], validate=True)
+        self.assertEqual(struct.unpack(f"<{len(data) // 4}f", data),
+                         struct.unpack(f"<{len(vector)}f", struct.pack(f"<{len(vector)}f", *vector)))
+
+    def test_text_that_is_too_long(self):
+        self.embed([3] * 64)
+        for text in ([3] * 65, [[3], [3] * 65]):
+            e = self.s.error("/v1/embeddings", {"input": text}, 400)
+            self.assertEqual((e["code"], e["param"]), ("context_length_exceeded", "input"))
+
+    def test_what_is_refused(self):
+        for body in ({}, {"input": 5}, {"input": None}, {"input": [["a"]]}, {"input": ["a"] * 1025}, {"input": {"a": 1}},
+                     {"input": "a", "encoding_format": "int8"}, {"input": "a", "encoding_format": 5},
+                     {"input": "a", "dimensions": 7}):
+            self.s.error("/v1/embeddings", body, 400)
+        self.assertEqual(len(self.embed(["a"] * 1024)), 1024)
+        with Server(MODELS.tiny, "--numerics", "float") as s:
+            self.assertEqual(s.error("/v1/embeddings", {"input": "a"}, 400)["code"], "unsupported_model")
 
 
 class Start(unittest.TestCase):

@@ -104,6 +104,36 @@ class Completions(Client):
             self.assertEqual(got[p], [getattr(self, "want_" + p.split()[-1])])
 
 
+class Embeddings(Client):
+    def embed(self, text, **more):
+        return self.client.embeddings.create(model=self.name, input=text, **more)
+
+    def test_forms_of_input(self):
+        one = self.embed(PROMPT)  # the client asks for base64
+        vector = one.data[0].embedding
+        self.assertEqual((one.object, one.data[0].object, one.data[0].index), ("list", "embedding", 0))
+        self.assertAlmostEqual(sum(x * x for x in vector), 1, places=5)
+        ids = self.s.json("/tokenize", {"prompt": PROMPT})["tokens"]
+        self.assertEqual((one.usage.prompt_tokens, one.usage.total_tokens), (len(ids), len(ids)))
+        for text in (ids, [ids], [PROMPT]):
+            self.assertEqual(self.embed(text).data[0].embedding, vector)
+        many = self.embed([PROMPT, "The sea", PROMPT], encoding_format="float")
+        self.assertEqual([e.index for e in many.data], [0, 1, 2])
+        for e in (many.data[0], many.data[2]):
+            self.assertLess(max(abs(a - b) for a, b in zip(e.embedding, vector)), 1e-7)
+        self.assertNotEqual(many.data[1].embedding, many.data[0].embedding)
+
+    def test_errors(self):
+        for text, more, param in (("", {}, None), ([], {}, "input"), ([[99999]], {}, "input"), ("a", {"dimensions": 3}, "dimensions"),
+                                  ([3] * 5000, {}, "input")):
+            if text == "":
+                self.assertEqual(self.embed(text).usage.prompt_tokens, 1)  # what stands for a text's beginning
+                continue
+            with self.assertRaises(openai.BadRequestError) as caught:
+                self.embed(text, **more)
+            self.assertEqual(caught.exception.param, param)
+
+
 class Chat(Client):
     model, options, key = MODELS.chat, ("--api-key", "the-key"), "the-key"
 
