@@ -9,6 +9,7 @@
 #include "input.h"
 #include "interrupt.h"
 #include "notify.h"
+#include "prompt.h"
 #include "report.h"
 
 typedef struct serve_state {
@@ -50,6 +51,15 @@ static int read_keys(serve_state *s)
     return CLI_OK;
 }
 
+/* Room for the system messages of chats. */
+static void pin_system(const serve_state *s, accllm_session_params *sp)
+{
+    enum { USUAL = 256 };
+    const uint32_t quarter = s->engine.info->n_ctx_train / 4;
+    const uint32_t usual = quarter < USUAL ? quarter : USUAL;
+    cli_pin(&s->engine, s->o, s->o->sinks >= 0 ? (uint32_t)s->o->sinks : usual, sp);
+}
+
 static int create(serve_state *s)
 {
     const cli_options *o = s->o;
@@ -57,6 +67,7 @@ static int create(serve_state *s)
     accllm_session_params sp;
     accllm_server_params p;
     cli_session_params(o, &sp);
+    if (o->pin_system && !o->full_attention) pin_system(s, &sp);
     accllm_server_params_init(&p);
     p.host = o->host;
     p.port = (uint16_t)o->port;
@@ -71,6 +82,7 @@ static int create(serve_state *s)
     p.max_tokens = (uint64_t)o->answer;
     p.ping_seconds = (uint32_t)o->ping;
     p.drain_seconds = (uint32_t)o->drain;
+    p.pin_system = o->pin_system;
     p.state_dir = o->state_dir;
     p.state_seconds = (uint32_t)o->state_every;
     p.sampler.temperature = (float)o->temperature;

@@ -27,6 +27,10 @@ const cli_option cli_option_table[] = {
      "the text is a user's message for the model's chat template; all of it is plain text"},
     {"system", 0, TEXT("TEXT", system), CLI_GENERATE, "system message of the chat"},
     {"pin-system", 0, FLAG(pin_system), CLI_GENERATE, "keep the whole system message for ever (as sinks)"},
+    {"pin-system", 0, FLAG(pin_system), CLI_SERVE,
+     "keep the whole system message of every chat for ever (as sinks): up to --sinks tokens (256, at most a quarter of "
+     "the "
+     "trained context); chats with a longer one are refused"},
     {"seed", 's', INT("S", seed, 0, I64), CLI_GENERATE, "seed of the random generator (a random one)"},
     {"temp", 0, REAL("T", temperature, 0, 1e6), CLI_SAMPLE, "temperature; 0: always the likeliest token (0.7)"},
     {"top-k", 0, INT("K", top_k, 0, U32), CLI_SAMPLE, "keep the K likeliest tokens; 0: all (0)"},

@@ -61,6 +61,14 @@ int cli_prompt_turn(const cli_engine *e, const char *message, int32_t **ids, siz
     return CLI_OK;
 }
 
+void cli_pin(const cli_engine *e, const cli_options *o, uint32_t sinks, accllm_session_params *sp)
+{
+    sp->sinks = sinks;
+    if (o->window != 0 || e->info->n_ctx_train <= sinks) return;
+    uint32_t most = e->info->n_ctx_train - sinks, usual = e->info->default_window;
+    sp->window = usual > 0 && usual < most ? usual : most < 2048 ? most : 2048;
+}
+
 int cli_pin_system(const cli_engine *e, const cli_options *o, const char *system, accllm_session_params *sp)
 {
     if (!system) {
@@ -82,11 +90,7 @@ int cli_pin_system(const cli_engine *e, const cli_options *o, const char *system
                   e->info->n_ctx_train);
         return CLI_FAILED;
     }
-    sp->sinks = (uint32_t)n;
-    if (o->window == 0 && e->info->n_ctx_train > n) {
-        uint32_t most = e->info->n_ctx_train - (uint32_t)n, usual = e->info->default_window;
-        sp->window = usual > 0 && usual < most ? usual : most < 2048 ? most : 2048;
-    }
+    cli_pin(e, o, (uint32_t)n, sp);
     return CLI_OK;
 }
 

@@ -30,8 +30,9 @@ typedef struct accllm_server_params {
     uint32_t ping_seconds;         /* a stream that is silent for so long gets a comment line; 0: 10 */
     uint32_t drain_seconds;        /* answers that run when the server is stopped may go on for so long; 0: 10 */
     accllm_sampler_params sampler; /* where a request does not say */
-    const char *state_dir;         /* where the sessions' states are saved and restored from (state.h); NULL: nowhere */
-    uint32_t state_seconds;        /* the least time between two saves; 0: 10. The end saves all */
+    bool pin_system;        /* chats whose system message is longer than the sinks, and so would leave, are refused */
+    const char *state_dir;  /* where the sessions' states are saved and restored from (state.h); NULL: nowhere */
+    uint32_t state_seconds; /* the least time between two saves; 0: 10. The end saves all */
 } accllm_server_params;
 
 typedef struct accllm_server_info {

@@ -54,11 +54,12 @@ static json_t *sampling(const acc_service *s)
 
 static json_t *model(const acc_service *s)
 {
-    json_t *meta = json_pack("{s:I,s:I,s:f,s:b,s:I,s:o,s:o,s:o}", "n_params", (json_int_t)s->info->n_params, "n_vocab",
-                             (json_int_t)s->info->n_vocab, "bits_per_weight", s->info->bits_per_weight, "chat",
-                             accllm_chat_supported(s->tok), "n_ctx_train", (json_int_t)s->info->n_ctx_train, "sinks",
-                             s->n_ctx ? json_null() : json_integer(s->sinks), "window",
-                             s->n_ctx ? json_null() : json_integer(s->window), "sampling", sampling(s));
+    json_t *meta = json_pack("{s:I,s:I,s:f,s:b,s:I,s:o,s:o,s:b,s:o}", "n_params", (json_int_t)s->info->n_params,
+                             "n_vocab", (json_int_t)s->info->n_vocab, "bits_per_weight", s->info->bits_per_weight,
+                             "chat", accllm_chat_supported(s->tok), "n_ctx_train", (json_int_t)s->info->n_ctx_train,
+                             "sinks", s->n_ctx ? json_null() : json_integer(s->sinks), "window",
+                             s->n_ctx ? json_null() : json_integer(s->window), "pin_system", s->pin_system, "sampling",
+                             sampling(s));
     return json_pack("{s:s,s:s,s:I,s:s,s:I,s:o}", "id", s->model_name, "object", "model", "created",
                      (json_int_t)s->created, "owned_by", "accllm", "max_model_len",
                      (json_int_t)(s->n_ctx ? s->n_ctx : s->info->n_ctx_train), "meta", meta);
@@ -95,7 +96,7 @@ static bool tokenize(const acc_service *s, const json_t *body, int32_t **ids, si
     if (!json_is_object(body)) return acc_refuse(p, 400, "invalid_type", NULL, "the body must be a JSON object");
     if (acc_field(body, "messages"))
         return acc_field_bool(body, "add_generation_prompt", &generate, p) &&
-               acc_chat_ids(s, body, generate, ids, n, p);
+               acc_chat_ids(s, body, generate, ids, n, NULL, p);
     if (!acc_field_text(body, "content", &text, &len, p)) return false;
     if (text) special = false;
     if (!acc_field_text(body, "prompt", &text, &len, p)) return false;

@@ -143,7 +143,22 @@ static bool tokenize_chat(const acc_service *s, const accllm_chat_message *m, si
     return true;
 }
 
-bool acc_chat_ids(const acc_service *s, const json_t *body, bool generate, int32_t **ids, size_t *n, acc_problem *p)
+/* Tokens of the system messages that stand first. */
+static bool count_system(const acc_service *s, const accllm_chat_message *m, size_t n_messages, size_t *n,
+                         acc_problem *p)
+{
+    size_t first = 0;
+    int32_t *ids = NULL;
+    *n = 0;
+    while (first < n_messages && strcmp(m[first].role, "system") == 0) first++;
+    if (first == 0) return true;
+    bool ok = tokenize_chat(s, m, first, false, &ids, n, p);
+    free(ids);
+    return ok;
+}
+
+bool acc_chat_ids(const acc_service *s, const json_t *body, bool generate, int32_t **ids, size_t *n, size_t *n_system,
+                  acc_problem *p)
 {
     const json_t *list = acc_field(body, "messages"), *item;
     size_t i, count = json_array_size(list);
@@ -163,6 +178,7 @@ bool acc_chat_ids(const acc_service *s, const json_t *body, bool generate, int32
         ok = ok && read_role(item, i, &m[i].role, p) && read_content(json_object_get(item, "content"), &content, p);
         if (m) m[i].content = content;
     }
+    ok = ok && (!n_system || count_system(s, m, count, n_system, p));
     ok = ok && tokenize_chat(s, m, count, generate, ids, n, p);
     for (i = 0; m && i < count; i++) free((void *)(uintptr_t)m[i].content);
     free(m);
@@ -174,5 +190,9 @@ bool acc_read_messages(acc_request *r, const acc_service *s, const json_t *body,
     r->prompt = calloc(1, sizeof *r->prompt);
     if (!r->prompt) return acc_refuse_memory(p);
     r->n_prompts = 1;
-    return acc_chat_ids(s, body, true, &r->prompt->ids, &r->prompt->n, p);
+    size_t n_system = 0;
+    if (!acc_chat_ids(s, body, true, &r->prompt->ids, &r->prompt->n, s->pin_system ? &n_system : NULL, p)) return false;
+    return n_system <= s->sinks ||
+           acc_refuse(p, 400, "system_message_too_long", "messages",
+                      "the system message has %zu tokens; %u are kept for ever (--sinks)", n_system, s->sinks);
 }

@@ -38,7 +38,9 @@ bool acc_read_prompts(acc_request *r, const acc_service *s, const json_t *body, 
 bool acc_read_messages(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p);
 /* A list of ids of the vocabulary; *ids is malloc'ed. */
 bool acc_read_ids(const acc_service *s, const json_t *list, const char *key, int32_t **ids, size_t *n, acc_problem *p);
-/* The ids of "messages" through the chat template, with a BOS where the vocabulary asks for one. */
-bool acc_chat_ids(const acc_service *s, const json_t *body, bool generate, int32_t **ids, size_t *n, acc_problem *p);
+/* The ids of "messages" through the chat template, with a BOS where the vocabulary asks for one. n_system (may be
+ * NULL): how many of them are of the system messages that stand first. */
+bool acc_chat_ids(const acc_service *s, const json_t *body, bool generate, int32_t **ids, size_t *n, size_t *n_system,
+                  acc_problem *p);
 
 #endif

@@ -91,7 +91,11 @@ static accllm_status resolve(accllm_server *s, accllm_model *m, const accllm_ses
                                .sampler = p->sampler,
                                .max_tokens = p->max_tokens ? p->max_tokens : info->n_ctx_train,
                                .n_ctx = s->sp.full_attention ? n_ctx : 0,
+                               .pin_system = p->pin_system && !s->sp.full_attention,
                                .created = time(NULL)};
+    if (s->service.pin_system && !accllm_chat_supported(s->service.tok))
+        return acc_fail(err, ACCLLM_E_ARG,
+                        "system messages are to be kept, but the model has no chat template that this version knows");
     set_name(s, p->model_name ? p->model_name : info->name);
     return ACCLLM_OK;
 }

@@ -22,6 +22,7 @@ typedef struct acc_service {
     uint64_t max_tokens;    /* of an answer whose request does not say */
     uint64_t n_ctx;         /* tokens that prompt and answer may have together; 0: no end */
     uint32_t sinks, window; /* with n_ctx 0: the first tokens and the last ones, which stay */
+    bool pin_system;        /* system messages must fit into the sinks */
     int64_t created;        /* seconds since 1970 */
 } acc_service;
 

@@ -436,6 +436,37 @@ class Embeddings(Served):
             self.assertEqual(s.error("/v1/embeddings", {"input": "a"}, 400)["code"], "unsupported_model")
 
 
+class Pinned(unittest.TestCase):
+    def test_a_system_message_stays_or_is_refused(self):
+        short, long = "Be brief.", "Be brief. " * 20
+        with Server(MODELS.chat, "--pin-system", "--sinks", "48", "--window", "64") as s:
+            self.assertTrue(s.json("/v1/models")["data"][0]["meta"]["pin_system"])
+            messages = [{"role": "system", "content": short}, {"role": "user", "content": "hello " * 40}]
+            body = {"messages": messages, "max_tokens": 20, "temperature": 0, "ignore_eos": True}
+            got = s.json("/v1/chat/completions", body)
+            read = got["usage"]["total_tokens"] - 1  # the last one was drawn and not read
+            self.assertEqual(got["usage"]["prompt_tokens_details"]["evicted_tokens"], read - 48 - 64)
+            messages[0]["content"] = long
+            n = s.json("/tokenize", {"messages": messages[:1], "add_generation_prompt": False})["count"]
+            e = s.error("/v1/chat/completions", body, 400)
+            self.assertEqual((e["code"], e["param"]), ("system_message_too_long", "messages"))
+            self.assertIn(f"{n} tokens; 48 are kept", e["message"])
+            s.json("/v1/chat/completions", {**body, "messages": messages[1:]})
+        messages[0]["content"] = short
+        with Server(MODELS.chat, "--sinks", "48", "--window", "64") as s:
+            self.assertEqual(s.json("/v1/chat/completions", body)["choices"], got["choices"])
+            messages[0]["content"] = long
+            s.json("/v1/chat/completions", body)
+
+    def test_room_without_a_number(self):
+        with Server(MODELS.chat, "--pin-system") as s:
+            meta = s.json("/v1/models")["data"][0]["meta"]
+            self.assertEqual((meta["sinks"], meta["window"]), (128, 384))  # a quarter of the trained context, and the rest
+        r = subprocess.run([ACCLLM, "serve", MODELS.tiny, "--port", "0", "--pin-system"], capture_output=True, timeout=60)
+        self.assertEqual(r.returncode, 2)
+        self.assertIn(b"no chat template", r.stderr)
+
+
 class Start(unittest.TestCase):
     def test_memory_limit(self):
         with Server(MODELS.tiny, "--memory-limit", "40") as s:
@@ -477,6 +508,12 @@ class Start(unittest.TestCase):
                 s.error("/v1/models", None, 401, method="GET")
                 for key in keys:
                     s.json("/v1/models", headers={"Authorization": f"Bearer {key}"})
+
+    def test_only_this_machine_reaches_it(self):
+        with Server(MODELS.tiny) as s, open("/proc/net/tcp", encoding="ascii") as f:
+            rows = [line.split() for line in f.readlines()[1:]]
+            bound = [r[1] for r in rows if r[3] == "0A" and int(r[1].split(":")[1], 16) == s.port]
+            self.assertEqual(bound, [f"0100007F:{s.port:04X}"])
 
     def test_idle_uses_no_cpu(self):
         with Server(MODELS.tiny) as s:
