@@ -141,6 +141,23 @@ static bool check_size(const acc_request *r, const acc_service *s, acc_problem *
     return true;
 }
 
+/* Nothing that a reply collects before it is sent grows without end: log-probabilities of a prompt, and answers that
+ * are not streamed. */
+static bool bound_reply(acc_request *r, acc_problem *p)
+{
+    acc_settings *set = &r->settings;
+    const uint64_t each = set->n_top + 1, n = (uint64_t)r->n_prompts * r->n;
+    uint64_t tokens = 0, most = r->scored ? ACC_MAX_SCORES / each : ACC_MAX_WHOLE;
+    for (size_t i = 0; i < r->n_prompts; i++) tokens += r->prompt[i].n * r->n;
+    if (set->score_prompt && tokens > ACC_MAX_SCORES / each)
+        return acc_refuse(
+            p, 400, "invalid_value", "logprobs",
+            "log-probabilities of %llu prompt tokens with %u alternatives; a request may have those of %llu",
+            (unsigned long long)tokens, set->n_top, (unsigned long long)(ACC_MAX_SCORES / each));
+    if (!r->stream && set->max_tokens > most / n) set->max_tokens = most / n;
+    return true;
+}
+
 bool acc_request_read(acc_request *r, const acc_service *s, bool chat, const json_t *body, acc_problem *p)
 {
     *r = (acc_request){.chat = chat, .settings.sampler = s->sampler};
@@ -150,7 +167,7 @@ bool acc_request_read(acc_request *r, const acc_service *s, bool chat, const jso
          read_sampling(&r->settings, body, p) && read_scores(r, body, p) && read_stops(&r->settings.stops, body, p) &&
          acc_read_structure(r, s, body, p);
     ok = ok && (chat ? acc_read_messages(r, s, body, p) : acc_read_prompts(r, s, body, "prompt", p)) &&
-         check_size(r, s, p);
+         check_size(r, s, p) && bound_reply(r, p);
     if (!ok) acc_request_free(r);
     return ok;
 }

@@ -7,6 +7,11 @@
 #include "serve/sequence.h"
 #include "serve/service.h"
 
+enum {
+    ACC_MAX_WHOLE = 1 << 20,  /* tokens of the answers of one reply that is not streamed; it ends with "length" */
+    ACC_MAX_SCORES = 1 << 20, /* log-probabilities, alternatives included, that one reply collects */
+};
+
 typedef struct acc_prompt {
     int32_t *ids; /* malloc'ed */
     size_t n;

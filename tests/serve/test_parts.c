@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -11,6 +13,7 @@
 #include "serve/guard.h"
 #include "serve/logprob.h"
 #include "serve/problem.h"
+#include "serve/request.h"
 #include "serve/stops.h"
 
 static void stop_texts(void **state)
@@ -128,6 +131,52 @@ static void problems_have_all_four_keys(void **state)
     json_decref(o);
 }
 
+/* Ids, which need no tokenizer. */
+static bool read_request(acc_request *r, acc_problem *p, const char *body)
+{
+    static const accllm_model_info info = {.n_vocab = 100};
+    static const acc_service service = {.info = &info};
+    json_t *o = json_loads(body, 0, NULL);
+    assert_non_null(o);
+    bool ok = acc_request_read(r, &service, false, o, p);
+    json_decref(o);
+    return ok;
+}
+
+static void replies_have_an_end(void **state)
+{
+    acc_request r;
+    acc_problem p;
+    (void)state;
+    static const struct {
+        const char *body;
+        uint64_t max_tokens;
+    } cases[] = {
+        {"{\"prompt\":[1,2],\"max_tokens\":50}", 50},
+        {"{\"prompt\":[1,2],\"max_tokens\":9000000000000000000}", 1 << 20},
+        {"{\"prompt\":[[1,2],[3,4]],\"n\":4,\"max_tokens\":2000000}", 1 << 17},
+        {"{\"prompt\":[1,2],\"logprobs\":19,\"max_tokens\":2000000}", (1 << 20) / 20},
+        {"{\"prompt\":[1,2],\"logprobs\":19,\"max_tokens\":2000000,\"stream\":true}", 2000000},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(read_request(&r, &p, cases[i].body));
+        assert_true(r.settings.max_tokens == cases[i].max_tokens);
+        acc_request_free(&r);
+    }
+    char *body = malloc(300000), *at = body;
+    assert_non_null(body);
+    at += sprintf(at, "{\"echo\":true,\"logprobs\":19,\"max_tokens\":0,\"prompt\":[1");
+    for (int i = 1; i < (1 << 20) / 20; i++) at += sprintf(at, ",1");
+    (void)strcpy(at, "]}");
+    assert_true(read_request(&r, &p, body));
+    acc_request_free(&r);
+    (void)strcpy(at, ",1]}");
+    assert_false(read_request(&r, &p, body));
+    assert_int_equal(p.status, 400);
+    assert_string_equal(p.param, "logprobs");
+    free(body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +186,7 @@ int main(void)
         cmocka_unit_test(long_keys),
         cmocka_unit_test(origins),
         cmocka_unit_test(problems_have_all_four_keys),
+        cmocka_unit_test(replies_have_an_end),
     };
     return cmocka_run_group_tests_name("serve-parts", tests, NULL, NULL);
 }
