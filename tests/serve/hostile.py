@@ -8,8 +8,8 @@ from live import KEYS
 PATHS = ["/v1/completions"] * 4 + ["/v1/chat/completions"] * 3 + [
     "/tokenize", "/detokenize", "/v1/models", "/models/%ff%00", "/health", "/metrics", "/web/main.js", "/", "//", "/%00",
     "/v1/../x", "/v1/completions?stream=1#x", "http://x/v1/models", "*", "/" + "a" * 3000]
-VALUES = [None, True, False, 0, -1, 1, 2 ** 31, 2 ** 63 - 1, 2 ** 70, 0.5, -1e-9, 1e308, "", "x", "\u00e9\U0001f600\uffff", "x" * 3000,
-          [], [[]], [[[1]]], [None], [1, "x"], ["x"] * 200, {}, {"type": "text"}, {"a": {"b": [{}]}}, [{"role": "user"}],
+VALUES = [None, True, False, 0, -1, 1, 2 ** 31, 2 ** 63 - 1, 2 ** 70, 0.5, -1e-9, 1e308, "", "x", "\u00e9\U0001f600\uffff",
+          "x" * 3000, [], [[]], [[[1]]], [None], [1, "x"], ["x"] * 200, {}, {"type": "text"}, {"a": {"b": [{}]}}, [{"role": "user"}],
           [{"role": "user", "content": [{"type": "text", "text": "hi"}]}], [{"role": "x", "content": 5}], "<|im_end|>"]
 HEADERS = ["Transfer-Encoding: chunked", "Expect: 100-continue", "X: " + "y" * 5000, "Connection: close", ": :", "A", " folded",
            "Content-Length: 5", "Origin: http://evil.example", "Origin: \xff\xfe", "Host: ", "Authorization: Bearer ",
@@ -47,8 +47,8 @@ class Hostile:
             if r.random() < 0.3:
                 body.update(logprobs=True, top_logprobs=r.randrange(20))
         else:
-            body["prompt"] = r.choice([self.text(), [self.text(), self.text()], [r.randrange(250) for _ in range(r.randrange(1, 40))],
-                                       [[3, 4], [5]]])
+            ids = [r.randrange(250) for _ in range(r.randrange(1, 40))]
+            body["prompt"] = r.choice([self.text(), [self.text(), self.text()], ids, [[3, 4], [5]]])
             body.update(r.choice([{}, {}, {"echo": True}, {"logprobs": 3}, {"echo": True, "logprobs": 1, "max_tokens": 0}]))
         return body
 
@@ -83,7 +83,8 @@ class Hostile:
     def framed(self):
         """Good JSON in a bad frame."""
         r = self.r
-        method = r.choice(["POST"] * 6 + ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "post", "P\x00ST", "X" * 300])
+        method = r.choice(["POST"] * 6 + ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "post", "P\x00ST",
+                                          "X" * 300])
         length = r.choice([None, None, 0, -1, 3, 10 ** 6, 10 ** 12, 10 ** 30, "0x10", "5, 5", "", "+7"])
         data = self.request(self.body(), r.choice(PATHS), method, r.sample(HEADERS, r.randrange(3)), length)
         if r.randrange(4) == 0:
@@ -94,8 +95,8 @@ class Hostile:
         return "raw", self.request(self.r.choice(RAW), self.r.choice(PATHS[:8] + ["/tokenize", "/detokenize"])), False
 
     def garbage(self):
-        data = self.r.randbytes(self.r.randrange(1, 600))
-        return "garbage", self.r.choice([data, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + data, b"\x16\x03\x01\x02\x00" + data, b"GET / " + data]), False
+        before = [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET / "]
+        return "garbage", self.r.choice(before) + self.r.randbytes(self.r.randrange(1, 600)), False
 
     def chunked(self):
         r = self.r
@@ -153,7 +154,9 @@ def throw(s, request, r):
             if not answered:
                 c.shutdown(socket.SHUT_WR)  # whatever it was, the server must end the connection
             got = read_to_end(c)
-        except ConnectionError:
+        except TimeoutError:
+            raise AssertionError(f"{what}, {manner}: the connection stays: {data[:300]!r}") from None
+        except OSError:  # the server has ended it already
             assert not answered, what
             return what
     assert got or not answered, what

@@ -89,8 +89,9 @@ def make_works(s, chat, n, tokens, r):
 class Clients:
     """Threads that ask until the end; what they saw."""
 
-    def __init__(self, s, works, n, seconds, nuisances, seed):
-        self.s, self.works, self.end = s, works, time.monotonic() + seconds
+    def __init__(self, s, works, n, seconds, least, nuisances, seed):
+        self.s, self.works, self.least = s, works, least
+        self.end, self.last = time.monotonic() + seconds, time.monotonic() + 20 * seconds
         self.lock = threading.Lock()
         self.answers = self.tokens = 0
         self.first, self.wrong, self.errors = [], [], []
@@ -100,15 +101,17 @@ class Clients:
         for t in self.threads:
             t.start()
 
+    def goes_on(self):
+        now = time.monotonic()
+        return len(self.errors) < 20 and (now < self.end or (self.answers < self.least and now < self.last))
+
     def run(self, job, r):
-        while time.monotonic() < self.end:
+        while self.goes_on():
             try:
                 job(r)
             except Exception as e:  # noqa: BLE001 - told in the report
                 with self.lock:
                     self.errors.append(f"{job.__name__}: {e!r}")
-                    if len(self.errors) > 20:
-                        self.end = 0
 
     def ask(self, r):
         work = r.choice(self.works)
@@ -129,8 +132,8 @@ class Clients:
             c.settimeout(60)
             c.connect((self.s.host, self.s.port))
             c.sendall(hostile.Hostile(r).request(self.endless(r)))
-            until = min(time.monotonic() + 20, self.end)
-            while time.monotonic() < until:
+            until = time.monotonic() + 20
+            while time.monotonic() < until and self.goes_on():
                 if not c.recv(100):
                     raise RuntimeError("the server left")
                 time.sleep(0.05)
@@ -160,13 +163,13 @@ def quantile(values, q):
     return sorted(values)[min(len(values) - 1, int(q * len(values)))] if values else None
 
 
-def soak(s, clients, seconds, tokens=64, requests=None, nuisances=False, seed=1):
-    """The report of a run against the server s."""
+def soak(s, clients, seconds, tokens=64, requests=None, least=0, nuisances=False, seed=1):
+    """The report of a run against the server s; it takes longer, up to 20 times, until there are so many answers at least."""
     r = random.Random(seed)
     chat = s.json("/v1/models")["data"][0]["meta"]["chat"]
     works, alone = make_works(s, chat, requests or 2 * clients, tokens, r)
     begun, samples = time.monotonic(), []
-    crowd = Clients(s, works, clients, seconds, nuisances, seed)
+    crowd = Clients(s, works, clients, seconds, least, nuisances, seed)
     while any(t.is_alive() for t in crowd.threads):
         samples.append((time.monotonic() - begun, resident(s.process.pid)))
         time.sleep(min(1, seconds / 40))
@@ -193,7 +196,7 @@ def main():
     a, options = p.parse_known_args()
     sessions = a.clients + (3 if a.nuisances else 0)
     with Server(a.model, "--parallel", str(sessions), *options, program=a.accllm, threads=None) as s:
-        report = soak(s, a.clients, a.seconds, a.tokens, a.requests, a.nuisances, a.seed)
+        report = soak(s, a.clients, a.seconds, a.tokens, a.requests, nuisances=a.nuisances, seed=a.seed)
         report["server"] = s.info
     print(json.dumps(report, indent=1))
     flat = report["rss_late"] <= report["rss_early"] + a.growth * 1e6

@@ -516,16 +516,28 @@ class Start(unittest.TestCase):
             self.assertEqual(bound, [f"0100007F:{s.port:04X}"])
 
     def test_idle_uses_no_cpu(self):
-        with Server(MODELS.tiny) as s:
+        """No time, and no thread wakes up: with states saved and a client's connection open, too."""
+        with Server(MODELS.tiny, "--state-dir", MODELS.path("idle"), "--state-every", "1", threads=2) as s:
             s.json("/v1/completions", GREEDY)
-            time.sleep(0.5)
+            client = http.client.HTTPConnection(s.host, s.port)
+            client.request("GET", "/health")
+            client.getresponse().read()
+            time.sleep(4)  # the state is saved, the threads have gone to sleep
 
-            def ticks():
+            def used():
                 with open(f"/proc/{s.process.pid}/stat", encoding="ascii") as f:
-                    return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
-            before = ticks()
+                    ticks = sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
+                wakes = 0
+                for task in os.listdir(f"/proc/{s.process.pid}/task"):
+                    with open(f"/proc/{s.process.pid}/task/{task}/status", encoding="ascii") as f:
+                        wakes += sum(int(line.split()[1]) for line in f if "ctxt_switches" in line)
+                return ticks, wakes
+            before = used()
             time.sleep(2)
-            self.assertLessEqual(ticks() - before, 1)
+            after = used()
+            client.close()
+            self.assertLessEqual(after[0] - before[0], 1)
+            self.assertLessEqual(after[1] - before[1], 3)
 
 
 common.main()

@@ -14,11 +14,11 @@ SANITIZED = "ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ  # they
 class Soak(unittest.TestCase):
     def run_on(self, model, *options, **how):
         with Server(model, "--parallel", "7", "--chunk", "32", *options, **how) as s:
-            r = soak.soak(s, 4, SECONDS, tokens=24, requests=12, nuisances=True)
+            r = soak.soak(s, 4, SECONDS, tokens=24, requests=12, least=16, nuisances=True)
             s.wait_for("sessions_running", 0)
             self.assertLess(len(os.listdir(f"/proc/{s.process.pid}/fd")), 20)
         self.assertEqual((r["wrong"], r["errors"]), ([], []))
-        self.assertGreater(r["answers"], 8)
+        self.assertGreaterEqual(r["answers"], 16)
         for kind, n in r["nuisances"].items():
             self.assertGreater(n, 0, kind)
         self.assertLessEqual(r["first_token_p50"], r["first_token_p95"])
