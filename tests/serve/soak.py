@@ -5,8 +5,8 @@ resident memory after a quarter of the time and later.
 
     soak.py ACCLLM MODEL [--clients 16] [--seconds 600] [--nuisances] [server option]...
 
-It fails (1) when an answer is another than it was alone, a request fails, or memory grows by more than --growth MB after
-that quarter. --nuisances: beside the clients one reads slowly, one leaves its streams and one sends malformed requests."""
+It fails (1) when an answer is another than it was alone, a request fails, memory grows by more than --growth MB after that
+quarter, or all together have less than --ratio times the token/s of one. --nuisances: beside the clients one reads slowly, one leaves its streams and one sends malformed requests."""
 import argparse
 import http.client
 import json
@@ -191,6 +191,7 @@ def main():
     p.add_argument("--tokens", type=int, default=64, help="most tokens of an answer, and twice the least")
     p.add_argument("--requests", type=int, help="different requests (twice the clients)")
     p.add_argument("--growth", type=float, default=4, help="megabytes")
+    p.add_argument("--ratio", type=float, default=0, help="least total token/s, to that of one alone")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--nuisances", action="store_true")
     a, options = p.parse_known_args()
@@ -200,7 +201,8 @@ def main():
         report["server"] = s.info
     print(json.dumps(report, indent=1))
     flat = report["rss_late"] <= report["rss_early"] + a.growth * 1e6
-    return 0 if flat and report["answers"] and not report["wrong"] and not report["errors"] else 1
+    good = report["answers"] and not report["wrong"] and not report["errors"] and report["ratio"] >= a.ratio
+    return 0 if flat and good else 1
 
 
 if __name__ == "__main__":
