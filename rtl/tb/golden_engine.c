@@ -18,30 +18,6 @@ static int8_t codes[ACC_ISA_CODES_MAX];
 static int16_t quads[ACC_MODEL_QUADS][128];
 static acc_model model;
 
-/* The rest of the device, as far as MM asks for it. */
-bool acc_model_fail(acc_model *d, acc_isa_error e, uint32_t channel)
-{
-    (void)channel;
-    d->error = e;
-    return false;
-}
-
-bool acc_model_has_lines(acc_model *d, uint64_t line, uint64_t n)
-{
-    return line + n <= d->lines || acc_model_fail(d, ACC_ERROR_BAD_ADDRESS, 0);
-}
-
-bool acc_model_has_blocks(acc_model *d, uint64_t block, uint64_t n)
-{
-    return block + n <= MOST_BLOCKS || acc_model_fail(d, ACC_ERROR_BAD_ADDRESS, 0);
-}
-
-void acc_model_run_job(acc_model *d, acc_job *job, void *ctx)
-{
-    (void)d;
-    job(ctx, 0, 1);
-}
-
 static uint64_t stream, drawn; /* of acc_random() */
 
 static uint32_t draw(void)

@@ -27,7 +27,7 @@ void acc_model_vec(acc_model *d, const acc_inst *i)
     const acc_isa_vector op = (acc_isa_vector)acc_inst_get(i, ACC_F_OP);
     const uint32_t pad = (uint32_t)acc_round_up(n, 128);
     bool ok;
-    if (n > ACC_ISA_CODES_MAX) {
+    if (n == 0 || n > ACC_ISA_CODES_MAX || op >= ACC_VECTOR_COUNT) {
         (void)acc_model_fail(d, ACC_ERROR_BAD_FIELD, 0);
         return;
     }
@@ -65,7 +65,7 @@ static void embed(acc_model *d, const acc_inst *i)
 void acc_model_mov(acc_model *d, const acc_inst *i)
 {
     const uint32_t n = acc_inst_get(i, ACC_F_N), at = acc_inst_get(i, ACC_F_BLOCK);
-    if (n > ACC_ISA_CODES_MAX) {
+    if (n == 0 || n > ACC_ISA_CODES_MAX) {
         (void)acc_model_fail(d, ACC_ERROR_BAD_FIELD, 0);
         return;
     }
@@ -81,6 +81,10 @@ void acc_model_top(acc_model *d, const acc_inst *i)
     const uint32_t n = acc_inst_get(i, ACC_F_N), line = acc_inst_get(i, ACC_F_ADDRESS);
     float best = -__builtin_inff();
     uint32_t at = 0;
+    if (n == 0) {
+        (void)acc_model_fail(d, ACC_ERROR_BAD_FIELD, 0);
+        return;
+    }
     if (!acc_model_has_lines(d, line, (acc_blocks_of(n) + d->channels - 1) / d->channels * 4)) return;
     for (uint32_t k = 0; k < n; k++) {
         const uint32_t b = k / ACC_ISA_LANES, r = k % ACC_ISA_LANES;
