@@ -1,0 +1,18 @@
+// acc_kv_wr at 1, 2, 4 and 32 channels against the device model's KVW.
+`default_nettype none
+module tb_kv_wr (
+  output logic done_o
+);
+  logic [3:0] done;
+  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(1), .Cases(24)) u_one (.start_i(1'b1), .done_o(done[0]));
+  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(2), .Cases(12)) u_two (.start_i(done[0]), .done_o(done[1]));
+  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(4), .Cases(24)) u_four (.start_i(done[1]), .done_o(done[2]));
+  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(32), .Cases(12)) u_many (.start_i(done[2]), .done_o(done[3]));
+  initial begin
+    done_o = 1'b0;
+    wait (done == 4'b1111);
+    $display("ok kv_wr: 1, 2, 4 and 32 channels");
+    done_o = 1'b1;
+  end
+endmodule
+`default_nettype wire
