@@ -40,7 +40,7 @@ module acc_attn_segments (
   end
   logic empty, ends;  // of the part
   assign empty       = low_q >= part_end || (part_q == acc_unit_pkg::PartNear && !near);
-  assign ends        = part_end <= cut;
+  assign ends        = part_end - low_q <= cut - low_q;  // the cut may lie at 2^64
   assign busy_o      = busy_q;
   assign out_valid_o = busy_q && !empty;
   assign part_o      = part_q;
