@@ -13,7 +13,9 @@ module acc_sine (
   assign y = phase_i[62] ? {1'b1, 62'd0} - {1'b0, phase_i[61:0]} : {1'b0, phase_i[61:0]};
 
   // 2: look up. 2, 3: fraction to float, then its exponent.
-  logic [31:0] low_q, rise_q, late_rise_q, whole, fraction, step;
+  logic        end_q;  // place 1024, which the table does not hold: the sine is 1
+  logic [31:0] low, rise, late_rise_q, whole, fraction, step;
+  acc_sine_rom u_rom (.clk_i, .k_i(place_q[9:0]), .value_o(low), .rise_o(rise));
   acc_fp_from_int u_from_int (.clk_i, .x_i({8'd0, fraction_q}), .y_o(whole));
   assign fraction = whole == 32'd0 ? 32'd0 : {1'b0, whole[30:23] - 8'd24, whole[22:0]};
 
@@ -28,10 +30,9 @@ module acc_sine (
   always_ff @(posedge clk_i) begin
     place_q     <= y[62:52];
     fraction_q  <= y[51:28];
-    low_q       <= acc_tables_pkg::sine(place_q);
-    rise_q      <= acc_tables_pkg::sine_rise(place_q);
-    late_rise_q <= rise_q;
-    late_low_q  <= {late_low_q[4*32-1:0], low_q};
+    end_q       <= place_q[10];
+    late_rise_q <= rise;
+    late_low_q  <= {late_low_q[4*32-1:0], end_q ? 32'h3f800000 : low};
     {sign_q, negative_q} <= {negative_q, phase_i[63]};
   end
   assign y_o = {sum[31] ^ sign_q, sum[30:0]};

@@ -4,10 +4,10 @@ module tb_kv_wr (
   output logic done_o
 );
   logic [3:0] done;
-  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(1), .Cases(24)) u_one (.start_i(1'b1), .done_o(done[0]));
-  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(2), .Cases(12)) u_two (.start_i(done[0]), .done_o(done[1]));
-  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(4), .Cases(24)) u_four (.start_i(done[1]), .done_o(done[2]));
-  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(32), .Cases(12)) u_many (.start_i(done[2]), .done_o(done[3]));
+  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(1), .Cases(8 * tb_pkg::More)) u_one (.start_i(1'b1), .done_o(done[0]));
+  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(2), .Cases(4 * tb_pkg::More)) u_two (.start_i(done[0]), .done_o(done[1]));
+  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(4), .Cases(8 * tb_pkg::More)) u_four (.start_i(done[1]), .done_o(done[2]));
+  cache_rig #(.Op(acc_pkg::OpKvw), .Channels(32), .Cases(4 * tb_pkg::More)) u_many (.start_i(done[2]), .done_o(done[3]));
   initial begin
     done_o = 1'b0;
     wait (done == 4'b1111);

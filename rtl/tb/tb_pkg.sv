@@ -1,6 +1,12 @@
 // What the benches share.
 `default_nettype none
 package tb_pkg;
+  // How many times as many cases the slow benches run (scripts/rtl-test).
+`ifdef MORE
+  localparam int More = `MORE;
+`else
+  localparam int More = 1;
+`endif
   // The next 32 random bits. Verilator's own $random(seed) is back where it was after 28 draws: it starts a generator
   // anew from each seed.
   function automatic logic [31:0] random(inout int seed);

@@ -222,7 +222,7 @@ module tb_vec_of #(
     end
     repeat (3) @(negedge clk);
     rst_n = 1'b1;
-    for (int i = 0; i < 240; i++) one(i % 6, i / 6 % 4 * 2);
+    for (int i = 0; i < 80 * tb_pkg::More; i++) one(i % 6, i / 6 % 4 * 2);
     done_o = 1'b1;
   end
 endmodule
