@@ -17,13 +17,6 @@
  * isum: [(rb1 - rb0) * 64]. scratch: acc_kernel_scratch_bytes(). */
 typedef void acc_matvec_fn(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1,
                            void *scratch);
-/* Rows of several matrices for one token; the matrices are alike (acc_weight_alike()) but in their rows. */
-typedef struct acc_rows {
-    const acc_weight *w;
-    uint32_t rb0, rb1;
-    int32_t *isum;
-} acc_rows;
-typedef void acc_matvec_alike_fn(const acc_rows *parts, uint32_t n_parts, const int8_t *a, void *scratch);
 /* The same for n_tokens tokens: a [n_tokens][lda], isum [n_tokens][ldi]. lda a multiple of 64. */
 typedef void acc_matmul_fn(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                            size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch);
@@ -104,7 +97,6 @@ typedef struct acc_kernels {
     const char *name; /* "scalar", "avx2", "avx512", "neon", "dotprod", "i8mm" */
     struct {
         acc_matvec_fn *matvec;
-        acc_matvec_alike_fn *matvec_alike; /* where it derives much from `a`, once for all parts; else NULL */
         acc_matmul_fn *matmul;
         /* Bytes of this set's own layout of w, 0 (or repack NULL): it reads the file's. */
         size_t (*repack_bytes)(const acc_weight *w);

@@ -108,20 +108,13 @@ static inline void acc_row_failed(acc_worker *wk, uint32_t row, const char *what
 typedef void acc_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint32_t token, uint32_t row, uint32_t n,
                       const int32_t *isum, float scale);
 
-/* Row blocks [rb0, rb1) of a matrix, multiples of unit but for the matrix's end, and what takes their results. */
-typedef struct acc_part {
-    const acc_weight *w;
-    uint32_t unit;
-    acc_sink *sink;
-    uint32_t rb0, rb1;
-} acc_part;
-
-#define ACC_PARTS_MAX 3
-
-/* Sets the worker's share of the matrices' row blocks, counted as one list. */
-void acc_linear_share(acc_part *parts, uint32_t n_parts, uint32_t worker, uint32_t n_workers);
-/* The parts' rows for every token of the input, in one walk where the kernels have one; parts end in order. */
-void acc_linear_run(acc_batch *b, acc_worker *wk, const acc_part *parts, uint32_t n_parts, const acc_input *in);
+/* Rows of row blocks [rb0, rb1) of w for every token of the input; rb0 a multiple of unit. */
+void acc_linear_run(acc_batch *b, acc_worker *wk, const acc_weight *w, const acc_input *in, uint32_t rb0, uint32_t rb1,
+                    uint32_t unit, acc_sink *sink);
+/* Worker's share of w, which is one of several matrices that together have `total` row blocks, `before` of them in the
+ * matrices ahead. Shares meet at multiples of unit. */
+void acc_linear_share(uint32_t total, uint32_t before, const acc_weight *w, uint32_t unit, uint32_t worker,
+                      uint32_t n_workers, uint32_t *rb0, uint32_t *rb1);
 
 /* ---- attention.c ---- */
 

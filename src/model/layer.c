@@ -157,11 +157,13 @@ static void project_qkv(void *ctx, uint32_t worker, uint32_t n_workers)
     acc_worker *wk = &b->workers[worker];
     const acc_packed_layer *l = &b->m->layers[b->layer];
     acc_input in = input_of(b, wk);
-    acc_part parts[] = {{.w = &l->q, .unit = 1, .sink = q_sink},
-                        {.w = &l->k, .unit = b->d.kv_unit, .sink = k_sink},
-                        {.w = &l->v, .unit = b->d.kv_unit, .sink = v_sink}};
-    acc_linear_share(parts, 3, worker, n_workers);
-    acc_linear_run(b, wk, parts, 3, &in);
+    uint32_t total = l->q.row_blocks + l->k.row_blocks + l->v.row_blocks, rb0, rb1;
+    acc_linear_share(total, 0, &l->q, 1, worker, n_workers, &rb0, &rb1);
+    acc_linear_run(b, wk, &l->q, &in, rb0, rb1, 1, q_sink);
+    acc_linear_share(total, l->q.row_blocks, &l->k, b->d.kv_unit, worker, n_workers, &rb0, &rb1);
+    acc_linear_run(b, wk, &l->k, &in, rb0, rb1, b->d.kv_unit, k_sink);
+    acc_linear_share(total, l->q.row_blocks + l->k.row_blocks, &l->v, b->d.kv_unit, worker, n_workers, &rb0, &rb1);
+    acc_linear_run(b, wk, &l->v, &in, rb0, rb1, b->d.kv_unit, v_sink);
 }
 
 /* This worker's share of a phase's only matrix. */
@@ -169,9 +171,9 @@ static void project(acc_batch *b, uint32_t worker, uint32_t n_workers, const acc
 {
     acc_worker *wk = &b->workers[worker];
     acc_input in = input_of(b, wk);
-    acc_part part = {.w = w, .unit = 1, .sink = sink};
-    acc_linear_share(&part, 1, worker, n_workers);
-    acc_linear_run(b, wk, &part, 1, &in);
+    uint32_t rb0, rb1;
+    acc_linear_share(w->row_blocks, 0, w, 1, worker, n_workers, &rb0, &rb1);
+    acc_linear_run(b, wk, w, &in, rb0, rb1, 1, sink);
 }
 
 static void project_out(void *ctx, uint32_t worker, uint32_t n_workers)
@@ -186,13 +188,12 @@ static void gate_up(void *ctx, uint32_t worker, uint32_t n_workers)
     acc_worker *wk = &b->workers[worker];
     const acc_packed_layer *l = &b->m->layers[b->layer];
     acc_input in = input_of(b, wk);
-    const uint32_t step = acc_blocks_per_call(b->n, 1) / (b->n == 1 ? 2 : 1); /* both share one token's calls */
-    acc_part gate = {.w = &l->gate, .unit = 1, .sink = gate_sink};
-    acc_linear_share(&gate, 1, worker, n_workers);
-    for (uint32_t rb = gate.rb0, next; rb < gate.rb1; rb = next) {
-        next = gate.rb1 - rb > step ? rb + step : gate.rb1;
-        const acc_part parts[] = {{&l->gate, 1, gate_sink, rb, next}, {&l->up, 1, up_sink, rb, next}};
-        acc_linear_run(b, wk, parts, 2, &in);
+    uint32_t rb0, rb1, step = acc_blocks_per_call(b->n, 1);
+    acc_linear_share(l->gate.row_blocks, 0, &l->gate, 1, worker, n_workers, &rb0, &rb1);
+    for (uint32_t rb = rb0, next; rb < rb1; rb = next) {
+        next = rb1 - rb > step ? rb + step : rb1;
+        acc_linear_run(b, wk, &l->gate, &in, rb, next, 1, gate_sink);
+        acc_linear_run(b, wk, &l->up, &in, rb, next, 1, up_sink);
     }
 }
 

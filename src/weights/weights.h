@@ -5,7 +5,6 @@
 #ifndef ACC_WEIGHTS_WEIGHTS_H
 #define ACC_WEIGHTS_WEIGHTS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,12 +40,6 @@ int acc_format_parse(const char *name);    /* -1: unknown */
  * groups or levels that break the overflow proof. data stays NULL. */
 accllm_status acc_weight_init(acc_weight *w, acc_format f, uint32_t rows, uint32_t cols, uint32_t group,
                               uint32_t level1, uint32_t level2, accllm_error *err) ACC_MUST_CHECK;
-/* Whether the two differ in nothing but rows. */
-static inline bool acc_weight_alike(const acc_weight *v, const acc_weight *w)
-{
-    return v->format == w->format && v->cols == w->cols && v->group == w->group && v->level1 == w->level1 &&
-           v->level2 == w->level2;
-}
 size_t acc_weight_tile_bytes(const acc_weight *w);  /* of one 64-row tile */
 size_t acc_weight_tiles_bytes(const acc_weight *w); /* of all tiles: where rscale stands in the blob */
 size_t acc_weight_bytes(const acc_weight *w);       /* whole blob: tiles, then rscale[rows] */

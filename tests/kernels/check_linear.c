@@ -134,27 +134,6 @@ static void check_rows(const acc_kernels *k, const matrix *x, const int8_t *a, s
     check_release(&scratch);
 }
 
-/* Three ranges of the matrix's rows, the middle one empty, as if they were parts of different matrices. */
-static void check_alike(const acc_kernels *k, const matrix *x, const int8_t *a, const int32_t *expect, uint64_t seed)
-{
-    const acc_weight *w = &x->w;
-    const uint32_t half = (w->row_blocks + 1) / 2;
-    if (!k->w[w->format].matvec_alike) return;
-    check_buffer first = check_alloc((size_t)w->row_blocks * 256), second = check_alloc((size_t)half * 256);
-    check_buffer scratch = check_alloc(acc_kernel_scratch_bytes(w->cols, 1, 1, 64));
-    const acc_rows parts[] = {{w, 0, w->row_blocks, (int32_t *)(void *)first.data},
-                              {w, half, half, (int32_t *)(void *)second.data},
-                              {w, w->row_blocks - half, w->row_blocks, (int32_t *)(void *)second.data}};
-    k->w[w->format].matvec_alike(parts, 3, a, scratch.data);
-    if (memcmp(first.data, expect, first.size) != 0 ||
-        memcmp(second.data, expect + (size_t)(w->row_blocks - half) * 64, second.size) != 0)
-        fail_msg("%s %s matvec_alike: seed %llu, %u x %u, group %u", k->name, acc_format_name(w->format),
-                 (unsigned long long)seed, w->rows, w->cols, w->group);
-    check_release(&first);
-    check_release(&second);
-    check_release(&scratch);
-}
-
 static void check_matrix(const acc_kernels *k, acc_format f, const uint32_t shape[3], const int levels[2], content c,
                          const uint32_t *tokens, uint64_t seed)
 {
@@ -177,7 +156,6 @@ static void check_matrix(const acc_kernels *k, acc_format f, const uint32_t shap
         int32_t *want = acc_calloc((size_t)*t * rbs * 64, sizeof *want);
         expected(&x, codes, lda, *t, want);
         check_rows(k, &x, codes, lda, want, *t, 0, rbs, seed, vec);
-        if (vec) check_alike(k, &x, codes, want, seed);
         if (rbs > 1) {
             check_rows(k, &x, codes, lda, want, *t, 1, rbs, seed, vec);
             check_rows(k, &x, codes, lda, want, *t, rbs / 2, rbs / 2 + 1, seed, vec);

@@ -9,7 +9,6 @@ void acc_kernels_init_avx512_linear(acc_kernels *k)
         k->w[f].repack = NULL;
     }
     k->w[ACC_FMT_W2S].matvec = acc_avx512_w2s_matvec;
-    k->w[ACC_FMT_W2S].matvec_alike = acc_avx512_w2s_matvec_alike;
     k->w[ACC_FMT_W2S].matmul = acc_avx512_w2s_matmul;
     k->w[ACC_FMT_W2].matvec = acc_avx512_w2_matvec;
     k->w[ACC_FMT_W2].matmul = acc_avx512_w2_matmul;

@@ -6,7 +6,6 @@
 #include "kernels/kernels.h"
 #include "kernels/walk.h"
 
-acc_matvec_alike_fn acc_avx512_w2s_matvec_alike;
 acc_matvec_fn acc_avx512_w2s_matvec, acc_avx512_w2_matvec, acc_avx512_w4_matvec, acc_avx512_w8_matvec;
 acc_matmul_fn acc_avx512_w2s_matmul, acc_avx512_w2_matmul, acc_avx512_w4_matmul, acc_avx512_w8_matmul;
 

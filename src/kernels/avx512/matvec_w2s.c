@@ -110,12 +110,11 @@ static inline void tile(const uint8_t *p, const char *ahead, const uint8_t *tabl
 }
 
 /* One column group down its row blocks. */
-static inline void column(const acc_rows *part, const uint8_t *table, uint32_t batch, uint32_t cg)
+static inline void column(const acc_weight *w, const uint8_t *table, uint32_t batch, uint32_t cg, uint32_t rb0,
+                          uint32_t rb1, int32_t *y)
 {
-    const acc_weight *w = part->w;
     const size_t bytes = acc_weight_tile_bytes(w);
-    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes), rb0 = part->rb0, rb1 = part->rb1;
-    int32_t *y = part->isum;
+    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes);
     for (uint32_t rb = rb0; rb < rb1; rb++, y += ACC_TILE_ROWS)
         tile(acc_weight_tile(w, bytes, cg, rb), (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead), table,
              w->group / 4, batch, y);
@@ -133,34 +132,23 @@ static void sort_rows(int32_t *y)
     for (int i = 0; i < 4; i++) acc_store512(y + 16 * i, x[i]);
 }
 
-void acc_avx512_w2s_matvec_alike(const acc_rows *parts, uint32_t n_parts, const int8_t *a, void *scratch)
-{
-    const acc_weight *w = parts->w;
-    /* High parts lie between -8 L2 and 8 L2, low ones below 32. */
-    const uint32_t batch = w->level2 <= 2 ? 8 : w->level2 <= 4 ? 4 : 2;
-    tables t;
-    uint8_t *table = scratch;
-    make_tables(w, &t);
-    for (const acc_rows *p = parts; p < parts + n_parts; p++)
-        memset(p->isum, 0, (size_t)(p->rb1 - p->rb0) * ACC_TILE_ROWS * sizeof *p->isum);
-    for (uint32_t cg = 0; cg < w->col_groups; cg++) {
-        for (uint32_t q = 0; q < w->group / 4; q++)
-            quad_table(&t, a + (size_t)cg * w->group + 4 * q, table + (size_t)q * QUAD_TABLE);
-        for (const acc_rows *p = parts; p < parts + n_parts; p++) {
-            if (batch == 8)
-                column(p, table, 8, cg);
-            else if (batch == 4)
-                column(p, table, 4, cg);
-            else
-                column(p, table, 2, cg);
-        }
-    }
-    for (const acc_rows *p = parts; p < parts + n_parts; p++)
-        for (uint32_t rb = p->rb0; rb < p->rb1; rb++) sort_rows(p->isum + (size_t)(rb - p->rb0) * ACC_TILE_ROWS);
-}
-
 void acc_avx512_w2s_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1,
                            void *scratch)
 {
-    acc_avx512_w2s_matvec_alike(&(acc_rows){w, rb0, rb1, isum}, 1, a, scratch);
+    tables t;
+    uint8_t *table = scratch;
+    make_tables(w, &t);
+    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
+    for (uint32_t cg = 0; cg < w->col_groups; cg++) {
+        for (uint32_t q = 0; q < w->group / 4; q++)
+            quad_table(&t, a + (size_t)cg * w->group + 4 * q, table + (size_t)q * QUAD_TABLE);
+        /* High parts lie between -8 L2 and 8 L2, low ones below 32. */
+        if (w->level2 <= 2)
+            column(w, table, 8, cg, rb0, rb1, isum);
+        else if (w->level2 <= 4)
+            column(w, table, 4, cg, rb0, rb1, isum);
+        else
+            column(w, table, 2, cg, rb0, rb1, isum);
+    }
+    for (uint32_t rb = rb0; rb < rb1; rb++) sort_rows(isum + (size_t)(rb - rb0) * ACC_TILE_ROWS);
 }
