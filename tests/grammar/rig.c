@@ -126,3 +126,13 @@ bool rig_draw(const rig *r, const accllm_grammar *g, uint64_t seed, char *text, 
     accllm_matcher_free(&m);
     return ended;
 }
+
+void rig_add(char *text, size_t size, size_t *used, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(text + *used, size - *used, format, args);
+    va_end(args);
+    assert_true(n >= 0 && (size_t)n < size - *used);
+    *used += (size_t)n;
+}

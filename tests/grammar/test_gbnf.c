@@ -159,14 +159,15 @@ static void size_is_limited(void **state)
 static void a_long_chain_is_checked(void **state)
 {
     enum { N = 15000 };
-    char *text = malloc((size_t)N * 32);
+    const size_t size = (size_t)N * 32;
+    char *text = malloc(size);
     size_t used = 0;
     accllm_grammar *g = NULL;
     (void)state;
     assert_non_null(text);
-    used += (size_t)sprintf(text, "root ::= r0\n");
-    for (int i = 0; i < N; i++) used += (size_t)sprintf(text + used, "r%d ::= r%d?\n", i, i + 1);
-    used += (size_t)sprintf(text + used, "r%d ::= \"x\"\n", N);
+    rig_add(text, size, &used, "root ::= r0\n");
+    for (int i = 0; i < N; i++) rig_add(text, size, &used, "r%d ::= r%d?\n", i, i + 1);
+    rig_add(text, size, &used, "r%d ::= \"x\"\n", N);
     assert_int_equal(accllm_grammar_parse(&g, text, used, NULL), ACCLLM_OK);
     accllm_grammar_free(&g);
     free(text);

@@ -160,17 +160,17 @@ static void check_anew(const rig *r, const accllm_grammar *g, const int32_t *ids
 /* Many words, so that the matcher's memory does not hold all their beginnings. */
 static void a_dictionary_spills_and_stays_exact(void **state)
 {
-    enum { WORDS = 3000, STEPS = 900 };
+    enum { WORDS = 3000, STEPS = 900, SIZE = 1 << 20 };
     rig r = rig_open();
-    char *text = malloc(1 << 20);
+    char *text = malloc(SIZE);
     int32_t ids[STEPS];
     unsigned spilled = 0;
     size_t used = 0;
     (void)state;
     assert_non_null(text);
-    used += (size_t)sprintf(text, "root ::= word (\" \" word)*\nword ::= ");
+    rig_add(text, SIZE, &used, "root ::= word (\" \" word)*\nword ::= ");
     for (unsigned i = 0; i < WORDS; i++) {
-        used += (size_t)sprintf(text + used, "%s\"", i ? " | " : "");
+        rig_add(text, SIZE, &used, "%s\"", i ? " | " : "");
         for (unsigned k = 0; k < 3 + i % 9; k++) text[used++] = (char)('a' + acc_random(i, k) % 8);
         text[used++] = '"';
     }
@@ -255,10 +255,10 @@ static void too_many_beginnings_are_refused(void **state)
     accllm_error err = {0};
     accllm_matcher *m;
     (void)state;
-    used += (size_t)sprintf(text, "root ::= r0\n");
+    rig_add(text, sizeof text, &used, "root ::= r0\n");
     for (unsigned i = 0; i < 20; i++)
-        used += (size_t)sprintf(text + used, "r%u ::= r%u \"a\" | r%u \"b\"\n", i, i + 1, i + 1);
-    (void)sprintf(text + used, "r20 ::= \"c\"\n");
+        rig_add(text, sizeof text, &used, "r%u ::= r%u \"a\" | r%u \"b\"\n", i, i + 1, i + 1);
+    rig_add(text, sizeof text, &used, "r20 ::= \"c\"\n");
     accllm_grammar *g = rig_grammar(text);
     assert_int_equal(accllm_matcher_create(&m, g, r.vocab, false, &err), ACCLLM_E_LIMIT);
     assert_non_null(strstr(err.text, "ambiguous"));

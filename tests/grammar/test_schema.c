@@ -260,20 +260,21 @@ static void what_cannot_be_kept_is_refused(void **state)
 
 static void deep_and_large_schemas_are_refused(void **state)
 {
-    enum { DEPTH = 1000, MANY = 20000 };
-    char *text = malloc(MANY * 40);
+    enum { DEPTH = 1000, MANY = 20000, SIZE = MANY * 40 };
+    char *text = malloc(SIZE);
     size_t used = 0;
     accllm_grammar *g;
     accllm_error err = {0};
     (void)state;
     assert_non_null(text);
-    for (unsigned i = 0; i < DEPTH; i++) used += (size_t)sprintf(text + used, "{\"items\":");
-    used += (size_t)sprintf(text + used, "true");
+    for (unsigned i = 0; i < DEPTH; i++) rig_add(text, SIZE, &used, "{\"items\":");
+    rig_add(text, SIZE, &used, "true");
     for (unsigned i = 0; i < DEPTH; i++) text[used++] = '}';
     assert_int_equal(accllm_grammar_from_json_schema(&g, text, used, &err), ACCLLM_E_LIMIT);
-    used = (size_t)sprintf(text, "{\"properties\":{\"a\":true");
-    for (unsigned i = 0; i < MANY; i++) used += (size_t)sprintf(text + used, ",\"p%u\":true", i);
-    used += (size_t)sprintf(text + used, "}}");
+    used = 0;
+    rig_add(text, SIZE, &used, "{\"properties\":{\"a\":true");
+    for (unsigned i = 0; i < MANY; i++) rig_add(text, SIZE, &used, ",\"p%u\":true", i);
+    rig_add(text, SIZE, &used, "}}");
     assert_int_equal(accllm_grammar_from_json_schema(&g, text, used, &err), ACCLLM_E_LIMIT);
     free(text);
 }

@@ -163,14 +163,15 @@ static void replies_have_an_end(void **state)
         assert_true(r.settings.max_tokens == cases[i].max_tokens);
         acc_request_free(&r);
     }
-    char *body = malloc(300000), *at = body;
+    const size_t size = 300000;
+    char *body = malloc(size), *at = body;
     assert_non_null(body);
-    at += sprintf(at, "{\"echo\":true,\"logprobs\":19,\"max_tokens\":0,\"prompt\":[1");
-    for (int i = 1; i < (1 << 20) / 20; i++) at += sprintf(at, ",1");
-    (void)strcpy(at, "]}");
+    at += snprintf(at, size, "{\"echo\":true,\"logprobs\":19,\"max_tokens\":0,\"prompt\":[1");
+    for (int i = 1; i < (1 << 20) / 20; i++, at += 2) memcpy(at, ",1", 2);
+    (void)snprintf(at, size - (size_t)(at - body), "]}");
     assert_true(read_request(&r, &p, body));
     acc_request_free(&r);
-    (void)strcpy(at, ",1]}");
+    (void)snprintf(at, size - (size_t)(at - body), ",1]}");
     assert_false(read_request(&r, &p, body));
     assert_int_equal(p.status, 400);
     assert_string_equal(p.param, "logprobs");
