@@ -129,8 +129,9 @@ def read_to_end(c):
 
 def check_reply(what, got):
     """A status line must be one for such a request; an error has all its keys."""
-    assert re.match(rb"HTTP/1\.\d (100|200|204|304|4\d\d|501) ", got) or (what in ("framed", "garbage", "exchanged")
-                                                                          and not got.startswith(b"HTTP/")), (what, got[:300])
+    echoed = what == "exchanged" and re.match(rb"HTTP/1\.\d 400 ", got)  # libevent answers with the request's version
+    assert echoed or re.match(rb"HTTP/1\.[01] (100|200|204|304|4\d\d|501) ", got) or \
+        (what in ("framed", "garbage", "exchanged") and not got.startswith(b"HTTP/")), (what, got[:300])
     head, _, body = got.partition(b"\r\n\r\n")
     if b"application/json" in head and body.startswith(b'{"error"'):
         assert set(json.JSONDecoder().raw_decode(body.decode())[0]["error"]) == KEYS, (what, body[:300])
