@@ -1,5 +1,5 @@
-// Where a layer's keys and values lie (src/accel/cache_map.h), and whether the geometry can be, worked out from the
-// registers: 85 cycles from start_i on. All stands until the next start.
+// Where a layer's keys and values lie (src/accel/cache_map.h), and whether the geometry can be and the ring heads are in
+// their rings, worked out from the registers: 85 cycles from start_i on. All stands until the next start.
 `default_nettype none
 module acc_cache_plan #(
   parameter int unsigned Channels = 1  // a power of two
@@ -15,10 +15,24 @@ module acc_cache_plan #(
 );
   localparam int unsigned LineW = acc_unit_pkg::LineW;
   localparam int unsigned ChannelLog = $clog2(Channels);
-  logic        geometry_bad;
-  logic [31:0] kv_heads;
-  acc_cache_geometry u_geometry (.settings_i, .bad_o(geometry_bad), .page_log_o);
-  assign kv_heads = settings_i.kv_heads;
+  logic [31:0] kv_heads, page, ring_page, ring_pages, near_slot, near_positions;
+  logic        geometry_valid, geometry_bad, places_bad;
+  acc_geometry u_geometry (.clk_i, .rst_ni, .start_i, .heads_i(settings_i.heads), .kv_heads_i(kv_heads),
+                           .head_dim_i(settings_i.head_dim), .page_i(page), .sinks_i(settings_i.sinks),
+                           .window_i(settings_i.window), .near_i(settings_i.nears), .kv_bits_i(settings_i.kv_bits),
+                           .ring_pages_i(ring_pages), .near_positions_i(near_positions), .valid_o(geometry_valid),
+                           .bad_o(geometry_bad));
+  assign kv_heads       = settings_i.kv_heads;
+  assign page           = settings_i.page;
+  assign ring_page      = settings_i.ring_page;
+  assign ring_pages     = settings_i.ring_pages;
+  assign near_slot      = settings_i.near_slot;
+  assign near_positions = settings_i.near_positions;
+  assign places_bad     = ring_page >= ring_pages || (near_positions != 32'd0 && near_slot >= near_positions);
+  always_comb begin
+    page_log_o = '0;  // 4..12
+    for (int i = 0; i < 13; i++) if (page[i]) page_log_o = 4'(i);
+  end
 
   logic [8:0]  dims;
   logic [5:0]  spread;
@@ -31,9 +45,9 @@ module acc_cache_plan #(
     for (int unsigned s = 2; s <= Channels; s++) if (kv_heads * s <= Channels) spread = 6'(s);
   end
 
-  // Questions in turn: query heads by KV heads, then blocks of each part by channels of a head, rounded up.
+  // Questions in turn: query heads of a KV head, then blocks of each part by channels of a head, rounded up.
   logic [1:0]         part_q;      // 3: the first question
-  logic               fresh_q, busy_q, uneven_q, div_done, even;
+  logic               fresh_q, busy_q, div_done;
   logic [18:0]        blocks, a, quotient;
   logic [10:0]        b, rest, group_q;
   logic [25:0]        lines;
@@ -49,16 +63,13 @@ module acc_cache_plan #(
   assign {a, b} = part_q == 2'd3 ? {19'(settings_i.heads[10:0]), kv_heads[10:0]} : {blocks + 19'(spread) - 19'd1, 11'(spread)};
   acc_udiv u_div (.clk_i, .rst_ni, .start_i(fresh_q), .a_i(a), .b_i(b), .done_o(div_done), .quotient_o(quotient),
                   .rest_o(rest));
-  assign even  = rest == 11'd0;
   assign lines = 26'(quotient) * (part_q == 2'd1 && settings_i.kv_bits == 32'd4 ? 26'(block4) : 26'(block8));
 
   always_ff @(posedge clk_i) begin
     if (start_i) begin
       at_q     <= '0;
-      uneven_q <= 1'b0;
     end else if (busy_q && !fresh_q && div_done) begin
       if (part_q == 2'd3) begin
-        uneven_q <= !even;
         group_q  <= quotient[10:0];
       end else begin
         at_q     <= at_q + {1'b0, lines, 1'b0};
@@ -86,8 +97,8 @@ module acc_cache_plan #(
   // A layer has the lines of one head in each channel for every round of heads over the channels.
   logic [10:0] rounds;
   assign rounds = spread != 6'd1 ? 11'd1 : (kv_heads[10:0] + 11'(Channels) - 11'd1) >> ChannelLog;
-  assign busy_o = busy_q;
-  assign bad_o  = geometry_bad || uneven_q;
+  assign busy_o = busy_q || !geometry_valid;
+  assign bad_o  = geometry_bad || places_bad;
   // In the order of map_t.
   assign map_o  = {dims, spread, group_q, 15'(20'(kv_heads[10:0]) * 20'(settings_i.head_dim[8:0])), block4, block8,
                    keys_q, values_q, LineW'(at_q), 40'(rounds) * 40'(at_q)};
