@@ -7,9 +7,10 @@
  * second level, far ahead.
  */
 #include "kernels/avx512/linear.h"
+#include "kernels/inline.h"
 #include "kernels/picks.h"
 
-#define AHEAD_BYTES 24576
+#define AHEAD_BYTES 32768
 #define QUAD_TABLE 256
 #define LOW_BITS 5
 
@@ -62,15 +63,8 @@ typedef struct sums {
     __m512i low, high, even, odd;
 } sums;
 
-static inline void add_quad(__m512i codes, const uint8_t *table, sums *s)
-{
-    s->low = _mm512_add_epi8(s->low, _mm512_permutex2var_epi8(acc_load512(table), codes, acc_load512(table + 64)));
-    s->high =
-        _mm512_add_epi8(s->high, _mm512_permutex2var_epi8(acc_load512(table + 128), codes, acc_load512(table + 192)));
-}
-
 /* The bytes' sums to words. */
-static inline void widen(sums *s)
+ACC_INLINE void widen(sums *s)
 {
     const __m512i odd = _mm512_set1_epi16((int16_t)0xff00);
     s->even = _mm512_add_epi16(s->even, _mm512_andnot_si512(odd, s->low));
@@ -81,43 +75,72 @@ static inline void widen(sums *s)
 }
 
 /* y [16] += s * m, the words where mask has ones. */
-static inline void add_scaled(__m512i s, __m512i m, int32_t mask, int32_t *y)
+ACC_INLINE void add_scaled(__m512i s, __m512i m, int32_t mask, int32_t *y)
 {
     const __m512i product = _mm512_madd_epi16(s, _mm512_and_si512(m, _mm512_set1_epi32(mask)));
     acc_store512(y, _mm512_add_epi32(acc_load512(y), product));
 }
 
-/* `batch`: quads whose sums fit bytes. y [4][16]: rows 4 i, 4 i + 1, ... */
-static inline void tile(const uint8_t *p, const char *ahead, const uint8_t *table, uint32_t quads, uint32_t batch,
-                        int32_t *y)
+/* Entry codes[i] (7 bits) of 128 bytes, for each i. Inline assembly, because gcc 12 prefers to overwrite and load again
+ * one half of the table. */
+ACC_INLINE __m512i look_up(__m512i codes, __m512i low, __m512i high)
 {
-    const __m512i spread = acc_w2s_spread(), shifts = acc_w2s_shifts(), zero = _mm512_setzero_si512();
-    sums s = {zero, zero, zero, zero};
-    for (uint32_t q = 0; q < quads; q += batch) {
-        for (uint32_t i = 0; i < batch; i += 2, p += 112, ahead += 112, table += 2 * QUAD_TABLE) {
-            _mm_prefetch(ahead, _MM_HINT_T1);
-            _mm_prefetch(ahead + 64, _MM_HINT_T1);
-            add_quad(acc_w2s_codes512(p, spread, shifts), table, &s);
-            add_quad(acc_w2s_codes512(p + 56, spread, shifts), table + QUAD_TABLE, &s);
-        }
-        widen(&s);
-    }
-    const __m512i m = acc_load512(p), next = _mm512_srli_epi16(m, 8);
-    add_scaled(s.even, m, 0xff, y);
-    add_scaled(s.odd, next, 0xff, y + 16);
-    add_scaled(s.even, m, 0xff0000, y + 32);
-    add_scaled(s.odd, next, 0xff0000, y + 48);
+#ifdef ACC_SIMDE
+    return _mm512_permutex2var_epi8(low, codes, high);
+#else
+    __asm__("vpermi2b %2, %1, %0" : "+v"(codes) : "v"(low), "v"(high));
+    return codes;
+#endif
 }
 
+/* `n` tiles, `bytes` apart, so that one load of a table serves them all: loads bound the loop on Zen 4. `batch`: quads
+ * whose sums fit bytes. y [n][4][16]: rows 4 i, 4 i + 1, ... */
+ACC_INLINE void tiles(const uint8_t *p, size_t bytes, const char *ahead, const uint8_t *table, uint32_t quads,
+                      uint32_t batch, uint32_t n, int32_t *y)
+{
+    const __m512i spread = acc_w2s_spread(), shifts = acc_w2s_shifts();
+    const uint32_t pace = (uint32_t)bytes / quads;
+    sums s[4];
+    ACC_UNROLL for (uint32_t r = 0; r < n; r++) s[r].low = s[r].high = s[r].even = s[r].odd = _mm512_setzero_si512();
+    for (uint32_t q = 0; q < quads; q += batch) {
+        for (uint32_t i = 0; i < batch; i++, p += 56, ahead += n * pace, table += QUAD_TABLE) {
+            const __m512i low0 = acc_load512(table), low1 = acc_load512(table + 64);
+            const __m512i high0 = acc_load512(table + 128), high1 = acc_load512(table + 192);
+            ACC_UNROLL for (uint32_t r = 0; r < n; r++)
+            {
+                _mm_prefetch(ahead + r * 64, _MM_HINT_T1);
+                const __m512i codes = acc_w2s_codes512(p + r * bytes, spread, shifts);
+                s[r].low = _mm512_add_epi8(s[r].low, look_up(codes, low0, low1));
+                s[r].high = _mm512_add_epi8(s[r].high, look_up(codes, high0, high1));
+            }
+        }
+        ACC_UNROLL for (uint32_t r = 0; r < n; r++) widen(&s[r]);
+    }
+    ACC_UNROLL for (uint32_t r = 0; r < n; r++)
+    {
+        const __m512i m = acc_load512(p + r * bytes), next = _mm512_srli_epi16(m, 8);
+        add_scaled(s[r].even, m, 0xff, y + 64 * r);
+        add_scaled(s[r].odd, next, 0xff, y + 64 * r + 16);
+        add_scaled(s[r].even, m, 0xff0000, y + 64 * r + 32);
+        add_scaled(s[r].odd, next, 0xff0000, y + 64 * r + 48);
+    }
+}
+
+#define TOGETHER 4
+
 /* One column group down its row blocks. */
-static inline void column(const acc_weight *w, const uint8_t *table, uint32_t batch, uint32_t cg, uint32_t rb0,
-                          uint32_t rb1, int32_t *y)
+ACC_INLINE void column(const acc_weight *w, const uint8_t *table, uint32_t batch, uint32_t cg, uint32_t rb0,
+                       uint32_t rb1, int32_t *y)
 {
     const size_t bytes = acc_weight_tile_bytes(w);
-    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes);
-    for (uint32_t rb = rb0; rb < rb1; rb++, y += ACC_TILE_ROWS)
-        tile(acc_weight_tile(w, bytes, cg, rb), (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead), table,
-             w->group / 4, batch, y);
+    const uint32_t ahead = (uint32_t)(AHEAD_BYTES / bytes), quads = w->group / 4;
+    uint32_t rb = rb0;
+    for (; rb + TOGETHER <= rb1; rb += TOGETHER, y += TOGETHER * ACC_TILE_ROWS)
+        tiles(acc_weight_tile(w, bytes, cg, rb), bytes, (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead),
+              table, quads, batch, TOGETHER, y);
+    for (; rb < rb1; rb++, y += ACC_TILE_ROWS)
+        tiles(acc_weight_tile(w, bytes, cg, rb), bytes, (const char *)acc_tile_ahead(w, bytes, cg, rb, rb0, rb1, ahead),
+              table, quads, batch, 1, y);
 }
 
 /* Rows of a block in their order: y [4][16] as tile() has it. */
