@@ -4,7 +4,7 @@
  */
 #include "kernels/avx2/linear.h"
 
-#define AHEAD_BYTES 4096 /* prefetch distance of the repacked stream */
+#define AHEAD_BYTES 16384 /* prefetch distance of the repacked stream, to the second level */
 
 /* ---- W2S: two byte look-ups per pick, one for the activation, one for the value ---- */
 
@@ -43,7 +43,7 @@ static inline const uint8_t *w2s_rows32(const uint8_t *p, const uint8_t *table, 
         __m256i s0 = _mm256_setzero_si256(), s1 = s0, w0 = s0, w1 = s0;
 #pragma GCC unroll 4
         for (uint32_t q = 0; q < quads; q++, p += 32, table += 16) {
-            if (q % 2 == 0) _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T0);
+            if (q % 2 == 0) _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T1);
             const __m256i x = load256(p), t = _mm256_broadcastsi128_si256(*(const __m128i *)(const void *)table);
             const __m256i n0 = _mm256_and_si256(x, mask), n1 = _mm256_and_si256(_mm256_srli_epi16(x, 4), mask);
             const __m256i v0 = _mm256_shuffle_epi8(values, n0), v1 = _mm256_shuffle_epi8(values, n1);
@@ -54,6 +54,7 @@ static inline const uint8_t *w2s_rows32(const uint8_t *p, const uint8_t *table, 
         }
         s0 = _mm256_sub_epi16(s0, _mm256_slli_epi16(_mm256_maddubs_epi16(ones, w0), 7));
         s1 = _mm256_sub_epi16(s1, _mm256_slli_epi16(_mm256_maddubs_epi16(ones, w1), 7));
+        _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T1);
         add_scaled(s0, p, &y0, &y1);
         add_scaled(s1, p + 16, &y2, &y3);
         p += 32;
@@ -125,6 +126,7 @@ void acc_avx2_w4_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uin
             for (int i = 0; i < 8; i++) s[i] = start;
             for (uint32_t k = 0; k < w->group; k += 32, p += 8 * ACC_W4_QUAD_BYTES, ahead += 8 * ACC_W4_QUAD_BYTES)
                 w4_fold(p, ahead, a + k, s);
+            _mm_prefetch(ahead, _MM_HINT_T0);
             for (int i = 0; i < 8; i++) {
                 const __m256i m = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8 * i)));
                 store256(y + 8 * i, _mm256_add_epi32(load256(y + 8 * i), _mm256_mullo_epi32(s[i], m)));
