@@ -75,7 +75,7 @@ static double bench_run(const bench_state *b, const acc_kernels *k, const bench_
 {
     const acc_format f = b->w[0].format;
     const size_t lda = (size_t)b->w[0].col_groups * b->w[0].group, ldi = (size_t)b->w[0].row_blocks * 64;
-    double best = 1e9; int n_runs = 0;
+    double best = 1e9;
     const double start = acc_seconds();
     for (int run = 0; run < 3 || (run < 2000 && acc_seconds() - start < 0.5); run++) {
         for (uint32_t i = 0; i < c->copies; i++) { /* each matrix alone: a short span is seldom interrupted */
@@ -86,11 +86,10 @@ static double bench_run(const bench_state *b, const acc_kernels *k, const bench_
             else
                 k->w[f].matvec(w, b->a, b->isum, 0, w->row_blocks, b->scratch);
             const double d = acc_seconds() - t;
-            best = best > 1e8 ? d : best + d;
-            n_runs++;
+            if (d < best) best = d;
         }
     }
-    return best / n_runs;
+    return best;
 }
 
 void bench_linear(const acc_kernels *k, const char *only)
