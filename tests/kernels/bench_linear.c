@@ -12,9 +12,9 @@ typedef struct bench_case {
 } bench_case;
 
 static const bench_case cases[] = {
-    {"cache", 576, 576, 1, 0},      {"cache", 256, 4096, 1, 0}, {"L2", 4096, 768, 1, 0},   {"memory", 4096, 4096, 24, 0},
-    {"memory", 4096, 11008, 10, 0}, {"memory", 576, 1536, 400, 0}, {"prefill", 256, 4096, 1, 8},
-    {"prefill", 256, 4096, 1, 128}, {"prefill", 576, 576, 1, 128},
+    {"cache", 576, 576, 1, 0},     {"cache", 256, 4096, 1, 0},     {"L2", 4096, 768, 1, 0},
+    {"memory", 4096, 4096, 24, 0}, {"memory", 4096, 11008, 10, 0}, {"memory", 576, 1536, 400, 0},
+    {"prefill", 256, 4096, 1, 8},  {"prefill", 256, 4096, 1, 128}, {"prefill", 576, 576, 1, 128},
 };
 
 typedef struct bench_state {

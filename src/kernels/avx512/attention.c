@@ -30,8 +30,8 @@ ACC_INLINE void codes_of(const uint8_t *line, const int bits, __m512i x[2])
     }
 }
 
-/* Step 1 for one strip and nh heads. Keys are asked for ahead, and the strip's values for step 5, which meets them in an
- * order that no hardware foresees. */
+/* Step 1 for one strip and nh heads. Keys are asked for ahead, and the strip's values for step 5, which meets them in
+ * an order that no hardware foresees. */
 ACC_INLINE void strip_scores(const acc_attn_piece *k, uint32_t strip, const acc_attn_query *q, uint32_t dims,
                              const int bits, const int nh, __m512 s[ACC_ATTN_GROUP])
 {
