@@ -1,16 +1,18 @@
 /*
  * W2S decode by table look-up: for each quad of activations the 128 products v = quad(code) . a are tabulated as two
  * bytes, v = 32 high + low with low in 0..31; each code of 64 rows is then one look-up in 128 entries per byte. Both
- * are added up as bytes, for as many quads as fit, so that the shuffle unit, which bounds the loop, has nothing to do
- * but look-ups and the extraction of codes. A column group's tables (8 KB) stay in the first-level cache while the walk
- * goes down its row blocks. Their loads starve the hardware prefetcher, so that the weights are prefetched to the
- * second level, far ahead.
+ * are added up as bytes, for as many quads as fit, so that the shuffle unit, which bounds the loop on Intel, has
+ * nothing to do but look-ups and the extraction of codes. Loads bound it on Zen 4: four row blocks share those of a
+ * table. A column group's tables (8 KB) stay in the first-level cache while the walk goes down its row blocks. Reading
+ * four tiles at a time is no order that hardware follows, so that every line is prefetched to the second level, far
+ * ahead.
  */
 #include "kernels/avx512/linear.h"
 #include "kernels/inline.h"
 #include "kernels/picks.h"
 
-#define AHEAD_BYTES 32768
+#define AHEAD_BYTES 16384
+#define TOGETHER 4 /* tiles */
 #define QUAD_TABLE 256
 #define LOW_BITS 5
 
@@ -93,7 +95,7 @@ ACC_INLINE __m512i look_up(__m512i codes, __m512i low, __m512i high)
 #endif
 }
 
-/* `n` tiles, `bytes` apart, so that one load of a table serves them all: loads bound the loop on Zen 4. `batch`: quads
+/* `n` tiles, `bytes` apart, so that one load of a table serves them all. `batch`: quads
  * whose sums fit bytes. y [n][4][16]: rows 4 i, 4 i + 1, ... */
 ACC_INLINE void tiles(const uint8_t *p, size_t bytes, const char *ahead, const uint8_t *table, uint32_t quads,
                       uint32_t batch, uint32_t n, int32_t *y)
@@ -125,8 +127,6 @@ ACC_INLINE void tiles(const uint8_t *p, size_t bytes, const char *ahead, const u
         add_scaled(s[r].odd, next, 0xff0000, y + 64 * r + 48);
     }
 }
-
-#define TOGETHER 4
 
 /* One column group down its row blocks. */
 ACC_INLINE void column(const acc_weight *w, const uint8_t *table, uint32_t batch, uint32_t cg, uint32_t rb0,
