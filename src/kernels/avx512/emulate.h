@@ -134,6 +134,14 @@ ACC_EMU float acc_emu_reduce_max_ps(__m512 a)
     return x.f[0];
 }
 
+ACC_EMU float acc_emu_reduce_min_ps(__m512 a)
+{
+    acc_emu x = acc_emu_of_ps(a);
+    for (int j = 1; j < 16; j++)
+        if (x.f[j] < x.f[0]) x.f[0] = x.f[j];
+    return x.f[0];
+}
+
 ACC_EMU int32_t acc_emu_reduce_max_epi32(__m512i a)
 {
     acc_emu x = acc_emu_of(a);
@@ -185,6 +193,13 @@ ACC_EMU __m512 acc_emu_i32gather_ps(__m512i index, const void *p)
     return acc_emu_ps(&x);
 }
 
+ACC_EMU __m512i acc_emu_zextsi256_si512(__m256i a)
+{
+    acc_emu x = {.u = {0}};
+    memcpy(&x, &a, sizeof a);
+    return acc_emu_si(&x);
+}
+
 ACC_EMU __m512 acc_emu_permute_ps(__m512 a, unsigned control)
 {
     acc_emu x = acc_emu_of_ps(a), y;
@@ -216,6 +231,7 @@ ACC_EMU __m256 acc_emu_extractf32x8_ps(__m512 a, int half)
 #define _mm256_cvtepi16_epi8(a) acc_emu_256_cvtepi16_epi8(a)
 #define _mm512_srai_epi32(a, n) acc_emu_srai_epi32(a, n)
 #define _mm512_reduce_max_ps(a) acc_emu_reduce_max_ps(a)
+#define _mm512_reduce_min_ps(a) acc_emu_reduce_min_ps(a)
 #define _mm512_reduce_max_epi32(a) acc_emu_reduce_max_epi32(a)
 #define _mm512_reduce_add_epi32(a) acc_emu_reduce_add_epi32(a)
 #define _mm512_maskz_loadu_epi32(m, p) acc_emu_maskz_loadu_epi32(m, p)
@@ -223,6 +239,7 @@ ACC_EMU __m256 acc_emu_extractf32x8_ps(__m512 a, int half)
 #define _mm512_mask_storeu_ps(p, m, a) acc_emu_mask_storeu_ps(p, m, a)
 #define _mm_mask_storeu_epi8(p, m, a) acc_emu_mask_storeu_epi8(p, m, a)
 #define _mm512_i32gather_ps(index, p, scale) acc_emu_i32gather_ps(index, p)
+#define _mm512_zextsi256_si512(a) acc_emu_zextsi256_si512(a)
 #define _mm512_permute_ps(a, control) acc_emu_permute_ps(a, control)
 #define _mm512_extractf32x8_ps(a, half) acc_emu_extractf32x8_ps(a, half)
 
