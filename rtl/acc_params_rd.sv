@@ -23,7 +23,7 @@ module acc_params_rd #(
   logic [11:0] word;
   acc_words u_words (.clk_i, .rst_ni, .start_i, .first_i({2'd0, first_i}), .n_i, .busy_o, .rq_valid_o, .rq_ready_i,
                      .rq_word_o(word), .in_valid_i(rd_valid_i), .base_o, .mask_o);
-  assign rq_channel_o = Channels == 1 ? 1'b0 : word[ChannelW-1:0];
+  assign rq_channel_o = Channels == 1 ? '0 : word[ChannelW-1:0];
   assign rq_line_o    = line_i + (acc_unit_pkg::LineW'(word) >> $clog2(Channels));
 endmodule
 `default_nettype wire
