@@ -1,6 +1,6 @@
 /*
- * What the bench of the top level compares with: images of small random models, run by the device model through the same
- * driver (src/accel/device.c). The bench copies the device model's memory and registers, runs, and compares.
+ * What the bench of the top level compares with: images of small random models, run by the device model through the
+ * same driver (src/accel/device.c). The bench copies the device model's memory and registers, runs, and compares.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,12 +19,14 @@ typedef struct kernel_case {
 } kernel_case;
 
 #define S ACC_FMT_W2S
+#define W2 ACC_FMT_W2
+#define W4 ACC_FMT_W4
+#define W8 ACC_FMT_W8
 static const kernel_case cases[] = {
-    {1, 2, 2, 1, 32, 64, 100, 130, 16, {S, S, S, S, S, S, S}, ACC_FMT_W8, 2, 2, 20, 4, 8, true, false, true, true, true},
-    {2, 1, 2, 2, 24, 96, 64, 190, 16, {ACC_FMT_W4, ACC_FMT_W4, ACC_FMT_W4, S, ACC_FMT_W4, ACC_FMT_W4, ACC_FMT_W2},
-     ACC_FMT_W4, 3, 0, 17, 8, 0, false, true, false, false, false},
-    {4, 1, 3, 1, 64, 160, 140, 330, 32, {S, ACC_FMT_W8, ACC_FMT_W4, ACC_FMT_W2, S, ACC_FMT_W8, ACC_FMT_W4}, S, 5, 1, 40, 4,
-     17, true, true, true, false, true},
+    {2, 2, 2, 1, 32, 64, 100, 190, 16, {S, W8, W4, S, W4, W4, W2}, W8, 2, 2, 20, 4, 8, true, false, true, true, true},
+    {1, 1,  2, 2, 24,    96,   64,    130,   16,   {W4, W4, W4, S, W2, W2, W4}, W4, 3,
+     0, 17, 8, 0, false, true, false, false, false},
+    {4, 1, 3, 1, 64, 160, 140, 330, 32, {S, S, S, S, S, S, S}, S, 5, 1, 40, 4, 17, true, true, true, false, true},
 };
 
 static acc_device device;
