@@ -1,7 +1,8 @@
 // The top level with its memory channels: images of small models (golden_kernel.c) at 2 channels, with RTL_MORE at 1 and 4
-// too, are loaded and run over AXI4-Lite as the driver does, token by token; after each all of memory, the best token and the error registers
-// are the device model's. Every memory handshake is stalled by a seeded generator. At the end runs that fail - a spoilt
-// instruction, a memory that errs, one that is wedged -, each followed by one that works.
+// too, are loaded and run over AXI4-Lite as the driver does, token by token; after each all of memory, the best token and
+// the error registers are the device model's. Memory is stalled by a seeded generator. Runs that fail are among them -
+// infinite logits, a spoilt instruction, a memory that errs, one that is wedged -, each followed by one that works; and a
+// program in which MM and ATT meet.
 `default_nettype none
 module tb_kernel (
   output logic done_o
@@ -34,6 +35,8 @@ module kernel_rig #(
   import "DPI-C" function void golden_kernel_line(input int channel, input int line, output bit [511:0] data);
   import "DPI-C" function int golden_kernel_register(input int offset);
   import "DPI-C" function void golden_kernel_spoil(input int at);
+  import "DPI-C" function void golden_kernel_infinite();
+  import "DPI-C" function void golden_kernel_overlap();
   import "DPI-C" function int golden_kernel_run(input int token, input int position, input int logits);
 
   localparam int unsigned Lines = 4096, Timeout = 1500;
@@ -96,6 +99,14 @@ module kernel_rig #(
           $fatal(1, "%0d channels: line %0d of channel %0d: %h, not %h", Channels, i, c, u_memory.mem[i], line);
       end
     end
+  end
+
+  // MM and ATT wait for each other's multipliers.
+  int held_mm = 0, held_att = 0;
+  always @(posedge clk) begin
+    if (u_kernel.cmd_valid[0] && u_kernel.lent) held_mm++;
+    if (u_kernel.cmd_valid[1] && !u_kernel.lent && u_kernel.mm_busy) held_att++;
+    if (u_kernel.kv_valid && u_kernel.mm_busy) $fatal(1, "MM and attention share multipliers");
   end
 
   // ---- the register bus ----
@@ -203,7 +214,10 @@ module kernel_rig #(
     set(acc_pkg::RegIrqGlobal, 32'd1);
     set(acc_pkg::RegIrqEnable, 32'd1);
     for (int r = int'(acc_pkg::RegHeads); r <= int'(acc_pkg::RegNormEpsilon); r += 4) set(8'(r), golden_kernel_register(r));
-    some_token(0, 0);
+    golden_kernel_infinite();
+    -> load;
+    some_token(0, 1);
+    golden_kernel_infinite();
     golden_kernel_spoil(3);
     -> load;
     some_token(1, 1);
@@ -214,6 +228,10 @@ module kernel_rig #(
     stall = 1;
     faulty(1, acc_pkg::ErrorMemory, 2);
     faulty(2, acc_pkg::ErrorTimeout, 37);
+    golden_kernel_overlap();
+    -> load;
+    some_token(38, 1);
+    if (held_mm == 0 || held_att == 0) $fatal(1, "MM waited for %0d cycles, ATT for %0d", held_mm, held_att);
     done_o = 1'b1;
   end
 endmodule
