@@ -106,7 +106,7 @@ module kernel_rig #(
   always @(posedge clk) begin
     if (u_kernel.cmd_valid[0] && u_kernel.lent) held_mm++;
     if (u_kernel.cmd_valid[1] && !u_kernel.lent && u_kernel.mm_busy) held_att++;
-    if (u_kernel.kv_valid && u_kernel.mm_busy) $fatal(1, "MM and attention share multipliers");
+    if (u_kernel.lent && u_kernel.mm_busy) $fatal(1, "MM and ATT are at work together");
   end
 
   // ---- the register bus ----
