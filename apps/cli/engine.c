@@ -97,6 +97,7 @@ void cli_session_params(const cli_options *o, accllm_session_params *p)
     p->chunk = cli_chunk(o);
     p->force = o->force;
     if (o->backend && strcmp(o->backend, "device") == 0) p->backend = ACCLLM_BACKEND_DEVICE;
+    if (o->backend && strcmp(o->backend, "rtl") == 0) p->backend = ACCLLM_BACKEND_RTL;
 }
 
 int cli_need_tokenizer(const cli_engine *e, const char *path)

@@ -160,8 +160,10 @@ const cli_option cli_option_table[] = {
      "instruction set: auto, scalar; avx2, avx512; neon, dotprod, i8mm (ACCLLM_ISA, else auto)"},
     {"numerics", 0, CHOICE("WHICH", numerics, "contract|float", NULL), CLI_ENGINE & ~CLI_LADDER,
      "contract: the bit-exact engine; float: the float reference (by the file)"},
-    {"backend", 0, CHOICE("WHERE", backend, "cpu|device", "rtl"), CLI_RUN | CLI_PPL,
-     "what computes: cpu, device (the accelerator's instruction-level model, the same bits, slow) (cpu)"},
+    {"backend", 0, CHOICE("WHERE", backend, "cpu|device|rtl", NULL), CLI_RUN | CLI_PPL,
+     "what computes, to the same bits: cpu, device (the accelerator's instruction-level model, slow), rtl (its "
+     "Verilated "
+     "RTL, slower still; ACCLLM_RTL names it, scripts/build-rtl makes it) (cpu)"},
     {"no-mmap", 0, FLAG(no_mmap), CLI_ENGINE | CLI_COMPRESS, "read the file into memory instead of mapping it"},
     {"json", 0, FLAG(json), CLI_ALL, "print one JSON object on standard output"},
     {"help", 'h', FLAG(help), CLI_ALL, "show this help"},

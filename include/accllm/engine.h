@@ -60,6 +60,7 @@ ACCLLM_API const accllm_tokenizer *accllm_model_tokenizer(const accllm_model *m)
 typedef enum accllm_backend {
     ACCLLM_BACKEND_CPU = 0,
     ACCLLM_BACKEND_DEVICE = 1, /* the accelerator's instruction-level model; AccLLM files only */
+    ACCLLM_BACKEND_RTL = 2,    /* its Verilated RTL, which ACCLLM_RTL in the environment names (docs/accelerator.md) */
 } accllm_backend;
 
 typedef struct accllm_session_params {

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "accel/model_internal.h"
-#include "accel/sequencer.h"
 #include "core/hash.h"
 #include "core/memory.h"
 
@@ -23,52 +22,66 @@ static void execute(acc_model *d, const acc_inst *i)
 }
 
 /* A ready queue, drawn; -1: none is. */
-static int draw_queue(acc_model *d, acc_sequencer *s)
+static int draw_queue(acc_model *d)
 {
     int ready[ACC_QUEUE_COUNT], n = 0;
     for (int q = 0; q < ACC_QUEUE_COUNT; q++)
-        if (acc_sequencer_ready(s, q)) ready[n++] = q;
+        if (acc_sequencer_ready(&d->sequencer, q)) ready[n++] = q;
     return n ? ready[acc_random(d->seed, d->drawn++) % (uint64_t)n] : -1;
 }
 
-static void report(acc_model *d, const acc_issue *at)
+static void report(acc_model *d, acc_isa_error error, const acc_issue *at)
 {
-    d->reg[ACC_REG_ERROR / 4] = d->error;
+    d->reg[ACC_REG_ERROR / 4] = error;
     d->reg[ACC_REG_ERROR_AT / 4] = at ? at->pc : 0;
     d->reg[ACC_REG_ERROR_ROUND / 4] = at ? at->round : 0;
     d->reg[ACC_REG_ERROR_CHANNEL / 4] = d->error_channel;
 }
 
 /* The program lies at the beginning of channel 0; the first error ends the run. */
-static void run(acc_model *d)
+static void begin(acc_model *d)
 {
     const uint32_t room = d->lines * (ACC_ISA_LINE_BYTES / (uint32_t)sizeof(acc_inst));
-    acc_sequencer s = acc_sequencer_start((const acc_inst *)(const void *)d->memory,
-                                          room < ACC_ISA_PROGRAM_MAX ? room : ACC_ISA_PROGRAM_MAX,
-                                          acc_model_reg(d, ACC_REG_WANT_LOGITS) != 0);
+    d->sequencer = acc_sequencer_start((const acc_inst *)(const void *)d->memory,
+                                       room < ACC_ISA_PROGRAM_MAX ? room : ACC_ISA_PROGRAM_MAX,
+                                       acc_model_reg(d, ACC_REG_WANT_LOGITS) != 0);
     d->error = ACC_ERROR_NONE;
     d->error_channel = 0;
-    report(d, NULL);
-    while (!acc_sequencer_done(&s)) {
-        const int q = draw_queue(d, &s);
-        const acc_issue *i = q < 0 ? acc_sequencer_oldest(&s) : acc_sequencer_ready(&s, q);
-        if (q < 0)
-            d->error = ACC_ERROR_DEADLOCK;
-        else
-            execute(d, &i->inst);
-        if (d->error != ACC_ERROR_NONE) {
-            report(d, i);
+    report(d, ACC_ERROR_NONE, NULL);
+}
+
+/* The instruction that is ready in the queue; false where the run ends with it. */
+static bool step(acc_model *d, int queue)
+{
+    const acc_issue i = *acc_sequencer_ready(&d->sequencer, queue);
+    execute(d, &i.inst);
+    if (d->error == ACC_ERROR_NONE && !acc_sequencer_retire(&d->sequencer, queue)) d->error = ACC_ERROR_BAD_FIELD;
+    if (d->error != ACC_ERROR_NONE) report(d, d->error, &i);
+    return d->error == ACC_ERROR_NONE;
+}
+
+static void finish(acc_model *d)
+{
+    acc_sequencer *s = &d->sequencer;
+    if (d->error != ACC_ERROR_NONE) return;
+    while (!acc_sequencer_done(s)) {
+        const int q = draw_queue(d);
+        if (q < 0) {
+            report(d, ACC_ERROR_DEADLOCK, acc_sequencer_oldest(s));
             return;
         }
-        const acc_issue ended = *i;
-        if (!acc_sequencer_retire(&s, q)) {
-            d->error = ACC_ERROR_BAD_FIELD;
-            report(d, &ended);
-            return;
-        }
+        if (!step(d, q)) return;
     }
-    d->error = s.error;
-    report(d, &(acc_issue){.pc = s.error ? s.pc : 0, .round = s.error ? s.round : 0});
+    report(d, s->error, &(acc_issue){.pc = s->error ? s->pc : 0, .round = s->error ? s->round : 0});
+}
+
+bool acc_device_model_step(acc_device *device, int queue, acc_issue *ended)
+{
+    acc_model *d = device->self;
+    const acc_issue *i = d->error == ACC_ERROR_NONE ? acc_sequencer_ready(&d->sequencer, queue) : NULL;
+    if (!i) return false;
+    *ended = *i;
+    return step(d, queue);
 }
 
 /* ---- the driver's table ---- */
@@ -110,10 +123,12 @@ static uint32_t get(void *self, acc_isa_register r)
 static void set(void *self, acc_isa_register r, uint32_t value)
 {
     acc_model *d = self;
-    if (r == ACC_REG_CONTROL)
+    if (r == ACC_REG_CONTROL) {
         d->reg[r / 4] = (d->reg[r / 4] & ~IDLE) | (value & START);
-    else if (r >= ACC_REG_TOKEN && r < ACC_REG_ERROR)
+        if (value & START) begin(d);
+    } else if (r >= ACC_REG_TOKEN && r < ACC_REG_ERROR) {
         d->reg[r / 4] = value;
+    }
 }
 
 static accllm_status wait_done(void *self, accllm_error *err)
@@ -121,7 +136,7 @@ static accllm_status wait_done(void *self, accllm_error *err)
     acc_model *d = self;
     uint32_t *control = &d->reg[ACC_REG_CONTROL / 4];
     if (!(*control & START)) return acc_fail(err, ACCLLM_E_ARG, "accelerator: nothing was started");
-    run(d);
+    finish(d);
     *control = DONE | IDLE | READY;
     return ACCLLM_OK;
 }

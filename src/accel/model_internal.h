@@ -25,14 +25,15 @@ typedef struct acc_model {
     uint32_t reg[ACC_MODEL_REGISTERS];
     acc_pool *pool;
     uint64_t seed, drawn;
-    acc_kernels scalar;    /* for what is arranged there already: rotation and queries */
-    float *vmem;           /* [VMEM_BLOCKS * LANES] */
-    int8_t *codes;         /* [CODES_MAX], zero behind the vector up to a multiple of 128 */
-    float scale;           /* of the codes */
-    float *gain;           /* [CODES_MAX]: a vector out of memory */
-    int16_t (*quads)[128]; /* [ACC_MODEL_QUADS]: what each W2S code makes of 4 activation codes */
-    acc_model_head *heads; /* one a worker */
-    acc_isa_error error;   /* of the present instruction */
+    acc_sequencer sequencer; /* of the present run */
+    acc_kernels scalar;      /* for what is arranged there already: rotation and queries */
+    float *vmem;             /* [VMEM_BLOCKS * LANES] */
+    int8_t *codes;           /* [CODES_MAX], zero behind the vector up to a multiple of 128 */
+    float scale;             /* of the codes */
+    float *gain;             /* [CODES_MAX]: a vector out of memory */
+    int16_t (*quads)[128];   /* [ACC_MODEL_QUADS]: what each W2S code makes of 4 activation codes */
+    acc_model_head *heads;   /* one a worker */
+    acc_isa_error error;     /* of the present instruction */
     uint32_t error_channel;
 } acc_model;
 

@@ -1,7 +1,7 @@
 /* Public sessions: parameters resolved, calls cut into chunks, one of the two engines behind. */
 #include <string.h>
 
-#include "accel/session.h"
+#include "accel/rtl_device.h"
 #include "core/fpmode.h"
 #include "core/memory.h"
 #include "engine/internal.h"
@@ -49,12 +49,16 @@ accllm_status acc_logits_alloc(float **out, size_t *bytes, const accllm_model *m
 static accllm_status start_accelerator(accllm_session *s, accllm_error *err)
 {
     const accllm_model *m = s->model;
-    if (s->params.backend != ACCLLM_BACKEND_DEVICE)
+    const bool rtl = s->params.backend == ACCLLM_BACKEND_RTL;
+    uint32_t channels = 1;
+    if (!rtl && s->params.backend != ACCLLM_BACKEND_DEVICE)
         return acc_fail(err, ACCLLM_E_ARG, "unknown back end %d", (int)s->params.backend);
     if (s->params.batch_only) return acc_fail(err, ACCLLM_E_ARG, "batches run on the CPU alone");
     if (m->ref || !m->packed->file)
         return acc_fail(err, ACCLLM_E_UNSUPPORTED, "the accelerator runs AccLLM files in the contract's numbers only");
-    return acc_accel_session_create(&s->self, &s->ops, m->packed, m->rt, &s->params, 1, acc_accel_open_model, err);
+    if (rtl) ACC_TRY(acc_rtl_channels(&channels, err));
+    return acc_accel_session_create(&s->self, &s->ops, m->packed, m->rt, &s->params, channels,
+                                    rtl ? acc_rtl_open : acc_accel_open_model, err);
 }
 
 static accllm_status start(accllm_session *s, accllm_error *err)

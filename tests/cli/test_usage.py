@@ -119,8 +119,7 @@ class BadUsage(Case):
             self.fails(2, "run", "m", "-p", "a", *args, says="mmx", env=env)
 
     def test_what_belongs_to_later_versions(self):
-        for args in (["sim"], ["help", "sim"], ["run", "m", "--backend", "rtl"],
-                     ["eval", "ppl", "m", "--backend", "rtl"]):
+        for args in (["sim"], ["help", "sim"]):
             self.fails(2, *args, says="not available in this version")
 
 
