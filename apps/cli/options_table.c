@@ -162,8 +162,7 @@ const cli_option cli_option_table[] = {
      "contract: the bit-exact engine; float: the float reference (by the file)"},
     {"backend", 0, CHOICE("WHERE", backend, "cpu|device|rtl", NULL), CLI_RUN | CLI_PPL,
      "what computes, to the same bits: cpu, device (the accelerator's instruction-level model, slow), rtl (its "
-     "Verilated "
-     "RTL, slower still; ACCLLM_RTL names it, scripts/build-rtl makes it) (cpu)"},
+     "Verilated RTL, slower still; ACCLLM_RTL names it, scripts/build-rtl makes it) (cpu)"},
     {"no-mmap", 0, FLAG(no_mmap), CLI_ENGINE | CLI_COMPRESS, "read the file into memory instead of mapping it"},
     {"json", 0, FLAG(json), CLI_ALL, "print one JSON object on standard output"},
     {"help", 'h', FLAG(help), CLI_ALL, "show this help"},
