@@ -50,4 +50,12 @@ static inline __m512i broadcast4(const void *p)
     return _mm512_set1_epi32(x);
 }
 
+/* Eight bytes to every half of 16. */
+static inline __m512i broadcast8(const void *p)
+{
+    int64_t x;
+    memcpy(&x, p, sizeof x);
+    return _mm512_set1_epi64(x);
+}
+
 #endif
