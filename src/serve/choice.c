@@ -23,6 +23,7 @@ static void drop_scores(acc_choice *c)
 void acc_choice_free(acc_choice *c)
 {
     drop_scores(c);
+    json_decref(c->ids);
     free(c->text);
     free(c->held);
 }
@@ -62,6 +63,13 @@ static bool add_score(acc_choice *c, const acc_record *r, uint64_t offset)
         if (!c->scores[i] && !(c->scores[i] = json_array())) return false;
     if (!c->request->chat) return acc_score_completion(c->scores, c->tok, r, offset);
     return json_array_append_new(c->scores[0], acc_score_chat(c->tok, r)) == 0;
+}
+
+static bool add_id(acc_choice *c, int32_t id)
+{
+    if (!c->request->token_ids) return true;
+    if (!c->ids && !(c->ids = json_array())) return false;
+    return json_array_append_new(c->ids, json_integer(id)) == 0;
 }
 
 static void count_echo(acc_choice *c, size_t n)
@@ -118,8 +126,8 @@ static bool add_record(acc_choice *c, const acc_box *box, const acc_record *r, s
 {
     if (r->prompt) return add_score(c, r, c->echo_chars) && echo_token(c, r->id);
     c->released += r->text_end - from;
-    return (!c->request->scored || hold(c, r)) && add_text(c, box->text + from, r->text_end - from) &&
-           release_scores(c, false);
+    return add_id(c, r->id) && (!c->request->scored || hold(c, r)) &&
+           add_text(c, box->text + from, r->text_end - from) && release_scores(c, false);
 }
 
 bool acc_choice_add(acc_choice *c, const acc_box *box, acc_finish finish, bool stop_text, acc_choice_emit *emit,
@@ -155,6 +163,13 @@ json_t *acc_choice_scores(acc_choice *c)
                       c->scores[2], "text_offset", c->scores[3]);
     drop_scores(c);
     return o;
+}
+
+json_t *acc_choice_ids(acc_choice *c)
+{
+    json_t *ids = c->ids ? c->ids : json_array();
+    c->ids = NULL;
+    return ids;
 }
 
 const char *acc_choice_reason(const acc_choice *c)

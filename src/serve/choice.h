@@ -18,6 +18,7 @@ typedef struct acc_choice {
     char *text;
     size_t n_text, cap_text;
     json_t *scores[4]; /* chat: entries; completions: tokens, token_logprobs, top_logprobs, text_offset */
+    json_t *ids;
     /* tokens whose text is held back */
     acc_record *held;
     size_t n_held, cap_held;
@@ -41,6 +42,8 @@ bool acc_choice_add(acc_choice *c, const acc_box *box, acc_finish finish, bool s
                     void *user);
 /* "logprobs" of a reply, a new object or null; the scores collected so far go into it. */
 json_t *acc_choice_scores(acc_choice *c);
+/* "token_ids" of a reply to a request that wants them, a new list; the ids collected so far go into it. */
+json_t *acc_choice_ids(acc_choice *c);
 /* "stop", "length"; NULL while it goes on. */
 const char *acc_choice_reason(const acc_choice *c);
 

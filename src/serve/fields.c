@@ -1,6 +1,9 @@
 #include "serve/fields.h"
 
 #include <inttypes.h>
+#include <math.h>
+
+static const double MOST_EXACT = 9007199254740992.0; /* 2^53 */
 
 json_t *acc_field(const json_t *o, const char *key)
 {
@@ -21,8 +24,14 @@ bool acc_field_int(const json_t *o, const char *key, int64_t min, int64_t max, i
 {
     const json_t *v = acc_field(o, key);
     if (!v) return true;
-    if (!json_is_integer(v)) return acc_refuse(p, 400, "invalid_type", key, "%s must be a whole number", key);
-    int64_t x = json_integer_value(v);
+    double real = json_number_value(v);
+    bool whole =
+        json_is_integer(v) || (json_is_real(v) && real >= -MOST_EXACT && real <= MOST_EXACT && real == floor(real));
+    if (!whole) return acc_refuse(p, 400, "invalid_type", key, "%s must be a whole number", key);
+    int64_t x = json_is_integer(v) ? json_integer_value(v) : (int64_t)real; /* some clients write 8.0 */
+    if (x < min && max == INT64_MAX)
+        return acc_refuse(p, 400, "invalid_value", key, "%s is %" PRId64 ", it must be %" PRId64 " or more", key, x,
+                          min);
     if (x < min || x > max)
         return acc_refuse(p, 400, "invalid_value", key, "%s is %" PRId64 ", it must be %" PRId64 " to %" PRId64, key, x,
                           min, max);

@@ -50,6 +50,14 @@ static json_t *text_of(acc_choice *c)
     return text;
 }
 
+/* Takes item over. */
+static json_t *with_ids(json_t *item, acc_choice *c)
+{
+    if (!c->request->token_ids || json_object_set_new(item, "token_ids", acc_choice_ids(c)) == 0) return item;
+    json_decref(item);
+    return NULL;
+}
+
 json_t *acc_reply_whole(const acc_reply *r, acc_choice *choice, size_t n)
 {
     json_t *list = json_array();
@@ -62,7 +70,7 @@ json_t *acc_reply_whole(const acc_reply *r, acc_choice *choice, size_t n)
         else
             item = json_pack("{s:o,s:i,s:o,s:s}", "text", text, "index", (int)c->index, "logprobs", scores,
                              "finish_reason", acc_choice_reason(c));
-        if (json_array_append_new(list, item) != 0) {
+        if (json_array_append_new(list, with_ids(item, c)) != 0) {
             json_decref(list);
             return NULL;
         }
@@ -88,24 +96,28 @@ json_t *acc_reply_role(const acc_reply *r, const acc_choice *c)
 
 json_t *acc_reply_piece(const acc_reply *r, acc_choice *c)
 {
-    json_t *text = text_of(c), *scores = acc_choice_scores(c);
+    json_t *text = text_of(c), *scores = acc_choice_scores(c), *item;
     if (r->request->chat)
-        return chunk(r, json_pack("{s:i,s:{s:o},s:o,s:n}", "index", (int)c->index, "delta", "content", text, "logprobs",
-                                  scores, "finish_reason"));
-    return chunk(
-        r, json_pack("{s:o,s:i,s:o,s:n}", "text", text, "index", (int)c->index, "logprobs", scores, "finish_reason"));
+        item = json_pack("{s:i,s:{s:o},s:o,s:n}", "index", (int)c->index, "delta", "content", text, "logprobs", scores,
+                         "finish_reason");
+    else
+        item =
+            json_pack("{s:o,s:i,s:o,s:n}", "text", text, "index", (int)c->index, "logprobs", scores, "finish_reason");
+    return chunk(r, with_ids(item, c));
 }
 
-/* Scores of tokens without a text of their own come with the end. */
+/* Scores and ids of tokens without a text of their own come with the end. */
 json_t *acc_reply_end(const acc_reply *r, acc_choice *c)
 {
-    json_t *scores = c->scores[0] ? acc_choice_scores(c) : json_null();
+    json_t *scores = c->scores[0] ? acc_choice_scores(c) : json_null(), *item;
     const char *reason = acc_choice_reason(c);
     if (r->request->chat)
-        return chunk(r, json_pack("{s:i,s:{},s:o,s:s}", "index", (int)c->index, "delta", "logprobs", scores,
-                                  "finish_reason", reason));
-    return chunk(r, json_pack("{s:s,s:i,s:o,s:s}", "text", "", "index", (int)c->index, "logprobs", scores,
-                              "finish_reason", reason));
+        item = json_pack("{s:i,s:{},s:o,s:s}", "index", (int)c->index, "delta", "logprobs", scores, "finish_reason",
+                         reason);
+    else
+        item = json_pack("{s:s,s:i,s:o,s:s}", "text", "", "index", (int)c->index, "logprobs", scores, "finish_reason",
+                         reason);
+    return chunk(r, with_ids(item, c));
 }
 
 json_t *acc_reply_usage(const acc_reply *r)

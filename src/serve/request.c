@@ -119,6 +119,7 @@ static bool read_form(acc_request *r, const json_t *body, acc_problem *p)
     if (best_of != n) return acc_refuse(p, 400, "unsupported_parameter", "best_of", "best_of must be equal to n");
     if (!r->chat && !acc_field_bool(body, "echo", &r->echo, p)) return false;
     if (!acc_field_bool(body, "ignore_eos", &r->settings.ignore_eos, p)) return false;
+    if (!acc_field_bool(body, "return_token_ids", &r->token_ids, p)) return false;
     r->n = (uint32_t)n;
     const json_t *options = acc_field(body, "stream_options");
     if (!options) return true;

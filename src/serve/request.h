@@ -25,6 +25,7 @@ typedef struct acc_request {
     bool stream, include_usage, echo;
     uint32_t n;         /* answers to each prompt */
     bool scored;        /* the reply shows log-probabilities */
+    bool token_ids;     /* and the answers' token ids */
     acc_prompt *prompt; /* malloc'ed */
     size_t n_prompts;
     acc_settings settings;

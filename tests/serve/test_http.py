@@ -109,6 +109,22 @@ class Endpoints(Served):
         tokens = [t for e in events if e["choices"][0]["logprobs"] for t in e["choices"][0]["logprobs"]["tokens"]]
         self.assertEqual(tokens, c["logprobs"]["tokens"])
 
+    def test_token_ids(self):
+        """Every token that usage counts is told once, in the pieces of a stream as in the whole."""
+        for more in ({}, {"stop": " world"}, {"n": 3, "temperature": 1, "seed": 2}, {"echo": True}, {"max_tokens": 0}):
+            body = {**GREEDY, "return_token_ids": True, **more}
+            whole = self.s.json("/v1/completions", body)
+            ids = [c["token_ids"] for c in whole["choices"]]
+            self.assertEqual(sum(map(len, ids)), whole["usage"]["completion_tokens"])
+            told = [[] for _ in ids]
+            for e in self.s.events("/v1/completions", body):
+                told[e["choices"][0]["index"]] += e["choices"][0]["token_ids"]
+            self.assertEqual(told, ids)
+            if "stop" not in more and "echo" not in more:
+                texts = [self.s.json("/detokenize", {"tokens": t})["prompt"] for t in ids]
+                self.assertEqual([t.strip() for t in texts], [c["text"].strip() for c in whole["choices"]])
+        self.assertNotIn("token_ids", self.s.json("/v1/completions", GREEDY)["choices"][0])
+
     def test_tokenizer(self):
         ids = self.s.json("/tokenize", {"prompt": PROMPT, "add_special_tokens": False})["tokens"]
         r = self.s.json("/tokenize", {"prompt": PROMPT})
@@ -248,6 +264,13 @@ class Refusals(Served):
             self.assertEqual(e["param"], field, e)
         self.s.error("/v1/completions", {"prompt": ["a"] * 65, "n": 2}, 400)
 
+    def test_numbers_as_clients_write_them(self):
+        whole = self.s.json("/v1/completions", GREEDY)["choices"]
+        self.assertEqual(self.s.json("/v1/completions", {**GREEDY, "max_tokens": 24.0, "n": 1e0, "top_k": -1.0})["choices"], whole)
+        for x in (1e300, -0.5, 2.0 ** 60):
+            self.s.error("/v1/completions", {**GREEDY, "max_tokens": x}, 400)
+        self.assertIn("0 or more", self.s.error("/v1/completions", {**GREEDY, "max_tokens": -1}, 400)["message"])
+
     def test_harmless_fields_pass(self):
         r = self.s.json("/v1/completions", {**GREEDY, "user": "me", "logit_bias": {}, "presence_penalty": 0, "suffix": None,
                                             "stop": None, "logprobs": None, "n": None, "best_of": 1, "unheard_of": [1],
@@ -351,6 +374,15 @@ class Chat(Served):
         self.assertTrue(all(set(p["choices"][0]["delta"]) == {"content"} for p in pieces))
         self.assertEqual("".join(p["choices"][0]["delta"]["content"] for p in pieces), whole)
         self.assertEqual((last["choices"][0]["delta"], last["choices"][0]["finish_reason"]), ({}, "length"))
+
+    def test_token_ids(self):
+        body = {**self.BODY, "return_token_ids": True}
+        (whole,) = self.s.json("/v1/chat/completions", body)["choices"]
+        first, *pieces = (e["choices"][0] for e in self.s.events("/v1/chat/completions", body))
+        self.assertNotIn("token_ids", first)  # the role
+        self.assertEqual([i for p in pieces for i in p["token_ids"]], whole["token_ids"])
+        self.assertEqual(len(whole["token_ids"]), 40)
+        self.assertGreater(max(len(p["token_ids"]) for p in pieces), 1)  # characters of several tokens
 
     def test_characters_of_several_tokens(self):
         """A random byte-level model at a high temperature: characters of two bytes come about, each over two tokens."""
