@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Load for accllm serve: streaming clients for a while, each greedy answer compared with the one that the same request got
 alone before. Reports, as JSON, token/s of all together and of one alone, the time to the first token, and the server's
-resident memory after a quarter of the time and later.
+resident memory: the least in the second eighth of the time (early) and in its last quarter (late), since bodies of requests and
+states on their way to the disk come and go, and the most.
 
     soak.py ACCLLM MODEL [--clients 16] [--seconds 600] [--nuisances] [server option]...
 
-It fails (1) when an answer is another than it was alone, a request fails, memory grows by more than --growth MB after that
-quarter, or all together have less than --ratio times the token/s of one. --nuisances: beside the clients one reads slowly, one leaves its streams and one sends malformed requests."""
+It fails (1) when an answer is another than it was alone, a request fails, memory grows from early to late by more than --growth
+MB, or all together have less than --ratio times the token/s of one. --nuisances: beside the clients one reads slowly, one
+leaves its streams and one sends malformed requests."""
 import argparse
 import http.client
 import json
@@ -174,12 +176,13 @@ def soak(s, clients, seconds, tokens=64, requests=None, least=0, nuisances=False
         samples.append((time.monotonic() - begun, resident(s.process.pid)))
         time.sleep(min(1, seconds / 40))
     took = time.monotonic() - begun
-    early = [x for at, x in samples if at < seconds / 4] or [samples[0][1]]
-    late = [x for at, x in samples if at >= seconds / 4] or early
+    early = [x for at, x in samples if took / 8 <= at < took / 4] or [samples[0][1]]
+    late = [x for at, x in samples if at >= took * 3 / 4] or [samples[-1][1]]
     return {"clients": clients, "seconds": took, "answers": crowd.answers, "wrong": crowd.wrong, "errors": crowd.errors,
             "tokens": crowd.tokens, "tok_s": crowd.tokens / took, "alone_tok_s": alone, "ratio": crowd.tokens / took / alone,
             "first_token_p50": quantile(crowd.first, 0.5), "first_token_p95": quantile(crowd.first, 0.95),
-            "rss_early": max(early), "rss_late": max(late), "rss_end": samples[-1][1], "nuisances": crowd.nuisances}
+            "rss_early": min(early), "rss_late": min(late), "rss_most": max(x for _, x in samples),
+            "nuisances": crowd.nuisances}
 
 
 def main():
