@@ -1,6 +1,6 @@
 """lm-evaluation-harness against a live server (local-completions with the server's tokenizer, tasks from local files) and
 `accllm eval tasks` on the same items: the same log-likelihoods, so the same accuracy. Skipped where the harness is not
-installed (scripts/setup --lm-eval brings it into .venv)."""
+installed (scripts/setup --clients brings it into .venv)."""
 import json
 import os
 import sys
@@ -16,7 +16,7 @@ try:
 except ImportError:
     if sys.executable != VENV and os.path.exists(VENV):
         os.execv(VENV, [VENV, *sys.argv])
-    print("1..0 # SKIP lm-eval is not installed: scripts/setup --lm-eval")
+    print("1..0 # SKIP lm-eval is not installed: scripts/setup --clients")
     sys.exit(77)
 
 import random
