@@ -104,7 +104,7 @@ static int announce(const serve_state *s)
     cli_error("%s at %s/v1, chat at %s/: %u sessions of %s beside the model's %s, %s in all", info->model_name,
               info->url, info->url, info->sessions, cli_size_text(info->session_bytes, session),
               cli_size_text(info->model_bytes, model), cli_size_text(total, all));
-    if (s->n_keys == 0 && s->o->host && strcmp(s->o->host, "127.0.0.1") != 0)
+    if (s->n_keys == 0 && !info->loopback)
         cli_error("note: all who can reach %s may ask; --api-key-file sets keys", info->url);
     if (!s->o->json) return CLI_OK;
     json_t *out = json_object();

@@ -38,6 +38,7 @@ typedef struct accllm_server_params {
 typedef struct accllm_server_info {
     char url[96]; /* "http://127.0.0.1:8080" */
     char model_name[128];
+    bool loopback; /* only this machine reaches it */
     uint32_t sessions;
     uint64_t session_bytes,
         model_bytes; /* the model as its file or as it stands in memory, whichever is more; working memory */

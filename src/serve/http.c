@@ -83,6 +83,12 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
     (void)event_add(h->accept_again, &second);
 }
 
+static bool is_loopback(const struct sockaddr_storage *a)
+{
+    if (a->ss_family == AF_INET) return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
+    return a->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
+}
+
 static accllm_status listen_on(acc_http *h, const char *host, uint16_t port, accllm_error *err)
 {
     struct sockaddr_storage address;
@@ -99,6 +105,7 @@ static accllm_status listen_on(acc_http *h, const char *host, uint16_t port, acc
         return acc_fail(err, ACCLLM_E_IO, "%s port %u: %s", host, port, strerror(errno));
     h->port = ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
                                                   : ((struct sockaddr_in *)&address)->sin_port);
+    h->loopback = is_loopback(&address);
     evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(h->bound), on_accept_error);
     return ACCLLM_OK;
 }

@@ -32,6 +32,7 @@ typedef struct acc_http {
     struct event *accept_again;
     double deadline; /* when what still runs is cut off; 0: the server is not stopping */
     uint16_t port;
+    bool loopback;
     acc_metrics metrics;
     acc_box box;
     struct acc_exchange *first;

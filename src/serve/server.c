@@ -205,6 +205,7 @@ static accllm_status put_together(accllm_server *s, accllm_runtime *rt, accllm_m
     ACC_TRY(acc_http_open(h, host, s->p.port, longest, err));
     (void)snprintf(s->info.url, sizeof s->info.url, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u", host,
                    h->port);
+    s->info.loopback = h->loopback;
     return start_engine(s, rt, m, longest, err);
 }
 

@@ -547,6 +547,12 @@ class Start(unittest.TestCase):
             bound = [r[1] for r in rows if r[3] == "0A" and int(r[1].split(":")[1], 16) == s.port]
             self.assertEqual(bound, [f"0100007F:{s.port:04X}"])
 
+    def test_who_is_reached_by_all_is_told(self):
+        for options, told in (((), False), (("--host", "localhost"), False), (("--host", "127.1.2.3"), False),
+                              (("--host", "0.0.0.0"), True), (("--host", "0.0.0.0", "--api-key", "k"), False)):
+            with Server(MODELS.tiny, *options) as s:
+                self.assertEqual("all who can reach" in s.stderr(), told, options)
+
     def test_idle_uses_no_cpu(self):
         """No time, and no thread wakes up: with states saved and a client's connection open, too."""
         with Server(MODELS.tiny, "--state-dir", MODELS.path("idle"), "--state-every", "1", threads=2) as s:
