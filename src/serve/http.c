@@ -170,7 +170,8 @@ void acc_http_send(acc_http *h, struct evhttp_request *req, int status, const ch
     bool head = evhttp_request_get_command(req) == EVHTTP_REQ_HEAD; /* evhttp would send the body all the same */
     (void)evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", type);
     acc_metrics_reply(&h->metrics, status);
-    evhttp_send_reply(req, status, NULL, head ? NULL : body);
+    /* evhttp knows no words for 429. */
+    evhttp_send_reply(req, status, status == 429 ? "Too Many Requests" : NULL, head ? NULL : body);
 }
 
 void acc_http_json(acc_http *h, struct evhttp_request *req, int status, json_t *body)

@@ -60,6 +60,10 @@ static void write_state(const acc_keeper *k, uint32_t session, const uint8_t *by
     char *path = path_of(k, session);
     accllm_status status =
         path ? acc_writer_open(&w, path, &err) : acc_fail(&err, ACCLLM_E_NOMEM, "out of memory: session's path");
+    if (status == ACCLLM_OK && fchmod(fileno(w.f), 0600) != 0) { /* conversations are their owner's alone */
+        status = acc_fail(&err, ACCLLM_E_IO, "%s: %s", w.tmp, strerror(errno));
+        acc_writer_abort(&w);
+    }
     if (status == ACCLLM_OK) {
         acc_writer_put(&w, bytes, n);
         status = acc_writer_commit(&w, &err);

@@ -55,8 +55,8 @@ class Company(unittest.TestCase):
 
     def test_a_long_prompt_does_not_stall_others(self):
         """Others go on between the pieces of a prompt, and requests of one prompt have turns with those of many."""
-        with Server(MODELS.tiny, "--parallel", "2", "--chunk", "32") as s:
-            long = s.open("/v1/completions", {"prompt": [1] + [300] * 200000, "max_tokens": 1})
+        with Server(MODELS.tiny, "--parallel", "2", "--chunk", "32", "--ping", "1") as s:
+            long = s.open("/v1/completions", {"prompt": [1] + [300] * 200000, "max_tokens": 1, "stream": True})
             s.wait_for("sessions_running", 1)
             s.json("/v1/completions", {"prompt": PROMPT, "max_tokens": 20})
             self.assertEqual(s.metric("sessions_running"), 1)  # the long prompt is not through
@@ -65,6 +65,12 @@ class Company(unittest.TestCase):
             s.wait_for("sessions_running", 2)
             s.json("/v1/completions", {"prompt": PROMPT, "max_tokens": 1})
             self.assertTrue(many.is_alive())  # it did not wait for all of the hundred
+            got = b""
+            while b": ping\n\n" not in got:  # a stream is kept alive while its prompt is read
+                piece = long.recv(4096)
+                self.assertTrue(piece)
+                got += piece
+            self.assertNotIn(b"data:", got)
             long.close()
             many.join()
             s.wait_for("sessions_running", 0)

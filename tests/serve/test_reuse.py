@@ -154,7 +154,7 @@ class States(unittest.TestCase):
             self.assertEqual((ask(s, a)[1], ask(s, b)[1]), (0, 0))
             session_bytes = s.info["session_bytes"]
         self.assertEqual([os.path.basename(f) for f in self.files()], ["session-0000.state", "session-0001.state"])
-        self.assertEqual(os.stat(self.dir).st_mode & 0o777, 0o700)
+        self.assertEqual([os.stat(p).st_mode & 0o777 for p in (self.dir, *self.files())], [0o700, 0o600, 0o600])
         self.assertLess(os.path.getsize(self.files()[0]), session_bytes)
         for _ in range(2):  # the second time from what the first has saved
             with self.server() as s:
