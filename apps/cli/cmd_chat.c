@@ -8,6 +8,7 @@
 #include "interrupt.h"
 #include "line.h"
 #include "report.h"
+#include "transcript.h"
 
 typedef struct chat {
     const cli_options *o;
@@ -21,10 +22,14 @@ typedef struct chat {
 
 static void print_help(void)
 {
-    (void)fputs("/help   this text\n"
-                "/reset  forget the conversation\n"
-                "/stats  tokens, speed and memory so far\n"
-                "/exit   end (also Ctrl-D)\n"
+    (void)fputs("/help         this text\n"
+                "/reset        forget the conversation\n"
+                "/system       show the system message\n"
+                "/system TEXT  set it; the conversation begins anew\n"
+                "/save FILE    write the conversation, as the messages of OpenAI's API\n"
+                "/load FILE    go on from such a file\n"
+                "/stats        tokens, speed and memory so far\n"
+                "/exit         end (also Ctrl-D)\n"
                 "A line that ends in \\ goes on in the next. Ctrl-C stops an answer.\n",
                 stderr);
 }
@@ -46,8 +51,60 @@ static void print_stats(const chat *c)
                   d->seed);
 }
 
+/* What stands behind the command's name, NULL: it is another command. */
+static const char *argument(const char *text, const char *name)
+{
+    size_t n = strlen(name);
+    if (strncmp(text, name, n) != 0 || (text[n] && text[n] != ' ')) return NULL;
+    return text + n + strspn(text + n, " ");
+}
+
+static int change_system(chat *c, const char *text)
+{
+    if (!*text) {
+        (void)fprintf(stderr, "%s\n", c->d.system ? c->d.system : "there is none; the model's template may have one");
+        return CLI_OK;
+    }
+    int rc = cli_dialogue_set_system(&c->d, text);
+    if (rc == CLI_OK) (void)fputs("the conversation begins anew\n", stderr);
+    return rc;
+}
+
+static int save(const chat *c, const char *path)
+{
+    int rc = cli_transcript_save(&c->d, path);
+    if (rc == CLI_OK) (void)fprintf(stderr, "%zu answers written\n", json_array_size(c->d.messages) / 2);
+    return rc;
+}
+
+static int load(chat *c, const char *path)
+{
+    int rc = cli_transcript_load(&c->d, path);
+    if (rc == CLI_OK) (void)fprintf(stderr, "%zu answers read\n", json_array_size(c->d.messages) / 2);
+    return rc;
+}
+
+/* The commands with an argument. What fails at the terminal has been told and changes nothing; a pipe ends by it. */
+static bool long_command(chat *c, const char *text, int *rc)
+{
+    const char *system = argument(text, "/system"), *to = argument(text, "/save"), *from = argument(text, "/load");
+    const char *path = to ? to : from;
+    if (!system && !path) return false;
+    *rc = CLI_FAILED;
+    if (system)
+        *rc = change_system(c, system);
+    else if (!*path)
+        cli_error("%s needs the name of a file", text);
+    else
+        *rc = to ? save(c, path) : load(c, path);
+    if (cli_line_is_terminal(c->line)) *rc = CLI_OK;
+    return true;
+}
+
 static int slash_command(chat *c, const char *text)
 {
+    int rc;
+    if (long_command(c, text, &rc)) return rc;
     if (strcmp(text, "/exit") == 0 || strcmp(text, "/quit") == 0 || strcmp(text, "/bye") == 0)
         c->done = true;
     else if (strcmp(text, "/help") == 0 || strcmp(text, "/?") == 0)

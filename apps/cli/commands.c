@@ -20,7 +20,8 @@ const cli_command cli_commands[] = {
      "accllm run small.gguf --chat -p 'Name three cities.' -j '{\"type\": \"array\", \"items\": {\"type\": "
      "\"string\"}}'"},
     {"chat", CLI_CHAT, cmd_chat, "MODEL", "talk with a model",
-     "Commands inside: /help /reset /stats /exit. A line that ends in \\ goes on in the next. Ctrl-C stops an answer; "
+     "Commands inside: /help /reset /system /save /load /stats /exit. A line that ends in \\ goes on in the next. "
+     "Ctrl-C stops an answer; "
      "at the prompt, twice ends the program.",
      "accllm chat small.gguf\n"
      "accllm chat small.gguf --system 'Answer in one sentence.' --pin-system"},

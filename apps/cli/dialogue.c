@@ -1,6 +1,7 @@
 #include "dialogue.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "interrupt.h"
 #include "report.h"
@@ -9,9 +10,38 @@ int cli_dialogue_reset(cli_dialogue *d)
 {
     d->seen.len = 0;
     d->stale = false;
+    (void)json_array_clear(d->messages);
     accllm_session_reset(d->session);
     accllm_sampler_free(&d->sampler); /* it remembers tokens for the repetition penalty */
     return cli_sampler_open(&d->sampler, d->engine, d->o, d->seed);
+}
+
+static int make_session(cli_dialogue *d, const char *system)
+{
+    accllm_error err = {0};
+    accllm_session_params sp;
+    accllm_session *made;
+    cli_session_params(d->o, &sp);
+    int rc = d->o->pin_system ? cli_pin_system(d->engine, d->o, system, &sp) : CLI_OK;
+    if (rc != CLI_OK) return rc;
+    if (accllm_session_create(&made, d->engine->model, &sp, &err) != ACCLLM_OK) return cli_fail_usage(&err);
+    accllm_session_free(&d->session);
+    d->session = made;
+    return CLI_OK;
+}
+
+int cli_dialogue_set_system(cli_dialogue *d, const char *system)
+{
+    char *copy = system ? strdup(system) : NULL;
+    if (system && !copy) return cli_out_of_memory("system message");
+    int rc = d->o->pin_system ? make_session(d, system) : CLI_OK; /* as many sinks as it has tokens */
+    if (rc != CLI_OK) {
+        free(copy);
+        return rc;
+    }
+    free(d->system);
+    d->system = copy;
+    return cli_dialogue_reset(d);
 }
 
 int cli_dialogue_open(cli_dialogue *d, const cli_engine *e, const cli_options *o)
@@ -21,21 +51,65 @@ int cli_dialogue_open(cli_dialogue *d, const cli_engine *e, const cli_options *o
         cli_error("chat: the model file has no chat template that this version knows; accllm run continues a text");
         return CLI_FAILED;
     }
-    accllm_error err = {0};
-    accllm_session_params sp;
-    cli_session_params(o, &sp);
-    int rc = o->pin_system ? cli_pin_system(e, o, o->system, &sp) : CLI_OK;
-    if (rc != CLI_OK) return rc;
-    if (accllm_session_create(&d->session, e->model, &sp, &err) != ACCLLM_OK) return cli_fail_usage(&err);
-    return cli_dialogue_reset(d);
+    d->messages = json_array();
+    if (!d->messages) return cli_out_of_memory("conversation");
+    int rc = o->pin_system ? CLI_OK : make_session(d, NULL);
+    return rc == CLI_OK ? cli_dialogue_set_system(d, o->system) : rc;
 }
 
 void cli_dialogue_close(cli_dialogue *d)
 {
     free(d->seen.data);
     free(d->answer.data);
+    free(d->system);
+    json_decref(d->messages);
     accllm_sampler_free(&d->sampler);
     accllm_session_free(&d->session);
+}
+
+/* All of the messages as ids, without what ends the last answer. */
+static int ids_of(const cli_dialogue *d, const accllm_chat_message *messages, size_t n, cli_ids *out)
+{
+    accllm_error err = {0};
+    const char *last = messages[n - 1].content;
+    int32_t *ids = NULL, *said = NULL;
+    size_t n_ids, n_said;
+    int rc = cli_prompt_chat(d->engine, messages, n - 1, true, &ids, &n_ids);
+    if (rc == CLI_OK && accllm_tokenize(d->engine->tok, last, strlen(last), 0, &said, &n_said, &err) != ACCLLM_OK)
+        rc = cli_fail(&err);
+    if (rc == CLI_OK && !(cli_ids_add(out, ids, n_ids) && cli_ids_add(out, said, n_said)))
+        rc = cli_out_of_memory("conversation");
+    free(ids);
+    free(said);
+    return rc;
+}
+
+static bool note_all(json_t *list, const accllm_chat_message *messages, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!cli_dialogue_note(list, messages[i].role, messages[i].content, strlen(messages[i].content))) return false;
+    return true;
+}
+
+int cli_dialogue_continue(cli_dialogue *d, const accllm_chat_message *messages, size_t n)
+{
+    cli_ids ids = {0};
+    const size_t first = strcmp(messages[0].role, "system") == 0;
+    json_t *list = json_array();
+    int rc = list && note_all(list, messages + first, n - first) ? CLI_OK : cli_out_of_memory("conversation");
+    if (rc == CLI_OK) rc = ids_of(d, messages, n, &ids);
+    if (rc == CLI_OK) rc = cli_dialogue_set_system(d, first ? messages[0].content : NULL);
+    if (rc == CLI_OK) {
+        json_decref(d->messages);
+        d->messages = json_incref(list);
+        free(d->seen.data);
+        d->seen = ids;
+        ids = (cli_ids){0};
+        d->stale = true; /* read before the next answer */
+    }
+    json_decref(list);
+    free(ids.data);
+    return rc;
 }
 
 /* The ids of a turn up to its answer; the first turn begins the conversation. */
@@ -44,7 +118,7 @@ static int turn_ids(const cli_dialogue *d, const char *message, int32_t **ids, s
     if (d->seen.len > 0) return cli_prompt_turn(d->engine, message, ids, n);
     accllm_chat_message messages[2];
     size_t count = 0;
-    if (d->o->system) messages[count++] = (accllm_chat_message){"system", d->o->system};
+    if (d->system) messages[count++] = (accllm_chat_message){"system", d->system};
     messages[count++] = (accllm_chat_message){"user", message};
     return cli_prompt_chat(d->engine, messages, count, true, ids, n);
 }
@@ -74,13 +148,24 @@ static void count(cli_dialogue *d, const cli_generation *g)
     d->decode_seconds += g->decode_seconds;
 }
 
+bool cli_dialogue_note(json_t *messages, const char *role, const char *text, size_t n)
+{
+    json_t *m = json_object();
+    if (!m) return false;
+    cli_json_text(m, "role", role, strlen(role));
+    cli_json_text(m, "content", n > 0 ? text : "", n);
+    return json_array_append_new(messages, m) == 0;
+}
+
 /* What the session holds of the answer: every drawn id but one that ended the text. */
-static int keep_answer(cli_dialogue *d, const cli_generation *g)
+static int keep_answer(cli_dialogue *d, const char *message, const cli_generation *g)
 {
     size_t n = g->ids.len - (g->ended ? 1 : 0);
     d->answer.len = 0;
     d->stale = g->broken;
-    bool ok = cli_ids_add(&d->seen, g->ids.data, n) && cli_buffer_add(&d->answer, g->text.data, g->text.len);
+    bool ok = cli_ids_add(&d->seen, g->ids.data, n) && cli_buffer_add(&d->answer, g->text.data, g->text.len) &&
+              cli_dialogue_note(d->messages, "user", message, strlen(message)) &&
+              cli_dialogue_note(d->messages, "assistant", g->text.data, g->text.len);
     return ok ? CLI_OK : cli_out_of_memory("conversation");
 }
 
@@ -102,7 +187,7 @@ int cli_dialogue_say(cli_dialogue *d, const char *message, bool quiet, const cha
     };
     if (rc == CLI_OK) rc = cli_generate(&g, prompt.data, prompt.len);
     count(d, &g);
-    if (rc == CLI_OK) rc = keep_answer(d, &g);
+    if (rc == CLI_OK) rc = keep_answer(d, message, &g);
     if (rc == CLI_OK && !quiet && g.last != '\n' && !cli_write("\n", 1)) rc = cli_finish_output();
     *finish_reason = g.finish_reason;
     cli_generation_free(&g);

@@ -171,6 +171,77 @@ class Chat(Case):
         again = self.json("chat", self.model, "--temp", "0", "-n", "6", stdin=b"x\n/reset\nhello\n")["turns"]
         self.assertEqual(again[1]["assistant"], first)
 
+    def answer_of_run(self, *turns):
+        """What `run` writes behind these (role, text)s, spelt out as the template has them."""
+        text = "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in turns) + "<|im_start|>assistant\n"
+        return self.json("run", self.model, "-p", text, "--temp", "0", "-n", "6")
+
+    def test_system(self):
+        chat = ("chat", self.model, "--temp", "0", "-n", "6")
+        want = self.answer_of_run(("system", "be brief"), ("user", "hello"))
+        r = self.json(*chat, stdin=b"first\n/system be brief\nhello\n")
+        self.assertEqual(r["turns"][1]["assistant"], want["text"])
+        r = self.json(*chat, "--system", "be brief", "--pin-system", stdin=b"/system speak\n/system be brief\nhello\n")
+        self.assertEqual(r["turns"][0]["assistant"], want["text"])
+        long = "speak of the sea"
+        _, one = self.run_it(*chat, "--system", "be brief", "--pin-system", stdin=f"/stats\n/system {long}\n/stats\n".encode())
+        _, two = self.run_it(*chat, "--system", long, "--pin-system", stdin=b"/stats\n")
+        (before, after), (want,) = (re.findall(r"sinks (\d+)", err) for err in (one, two))
+        self.assertEqual(after, want)
+        self.assertNotEqual(before, after)
+        _, err = self.run_it(*chat, "--system", "speak", stdin=b"/system\n")
+        self.assertIn("speak\n", err)
+        self.fails(1, *chat, "--system", "x", "--pin-system", says="the system message has",
+                   stdin=b"/system " + b"b" * 5000 + b"\n")
+
+    def test_a_conversation_is_saved_and_gone_on_from(self):
+        chat = ("chat", self.model, "--temp", "0", "-n", "6")
+        path = self.path("talk about it.json")
+        turns = [("system", "be brief"), ("user", "hello"), ("assistant", "good \"day\""), ("user", "and?"), ("assistant", "yes")]
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump({"messages": [{"role": r, "content": c} for r, c in turns]}, f)
+        want = self.answer_of_run(*turns, ("user", "more"))
+        again = self.path("again.json")
+        out, err = self.run_it(*chat, stdin=f"lost\n/load {path}\nmore\n/save {again}\n".encode())
+        self.assertIn("2 answers read", err)
+        self.assertIn("3 answers written", err)
+        self.assertTrue(out.rstrip("\n").endswith(want["text"].rstrip("\n")))
+        r = self.json(*chat, stdin=f"/load {path}\nmore\n".encode())
+        self.assertEqual(r["prompt_tokens"], want["prompt_tokens"])
+        with open(again, encoding="utf-8") as f:
+            saved = [(m["role"], m["content"]) for m in json.load(f)["messages"]]
+        self.assertEqual(saved, [*turns, ("user", "more"), ("assistant", want["text"])])
+        self.run_it(*chat, stdin=f"x\n/reset\n/save {again}\n".encode())
+        with open(again, encoding="utf-8") as f:
+            self.assertEqual(json.load(f), {"messages": []})
+
+    def test_conversations_that_cannot_be_had(self):
+        path = self.path("bad.json")
+        good = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        for bad in ("", "{", "[]", "{}", {"messages": 5}, {"messages": []}, {"messages": good[:1]}, {"messages": good[1:]},
+                    {"messages": good + good[:1]}, {"messages": [good[0], good[0]]}, {"messages": [{"role": "user"}, good[1]]},
+                    {"messages": [good[0], {"role": "assistant", "content": None}]}, {"messages": [5, good[1]]},
+                    {"messages": [{"role": "system", "content": "a"}]}, {"messages": [*good, {"role": "system", "content": "a"}]}):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(bad if isinstance(bad, str) else json.dumps(bad))
+            _, err = self.run_it("chat", self.model, expect=1, stdin=f"/load {path}\n".encode())
+            self.assertIn("bad.json: ", err)
+        self.fails(1, "chat", self.model, says="none.json", stdin=f"/load {self.path('none.json')}\n".encode())
+        self.fails(1, "chat", self.model, says="/proc/none", stdin=b"/save /proc/none\n")
+        self.fails(1, "chat", self.model, says="/save needs the name", stdin=b"/save\n")
+        self.run_it("chat", self.model, "-n", "2", expect=1, stdin=b"\xff\n/save " + path.encode() + b"\n")
+        t = self.terminal("-n", "4")  # at the terminal nothing is lost by it
+        t.send("hello\n")
+        t.prompt()
+        t.send(f"/load {path}\n")
+        t.expect("bad.json: ")
+        t.prompt()
+        t.send(f"/save {self.path('kept.json')}\n")
+        t.expect("1 answers written")
+        t.prompt()
+        t.send("/exit\n")
+        self.assertEqual(t.close(), 0)
+
     def test_messages_cannot_spell_special_tokens(self):
         def prompt_tokens(message, first):
             return self.json("chat", self.model, "--temp", "0", "-n", "3",
