@@ -23,8 +23,20 @@ static accllm_status copy_keys(acc_guard *g, const char *const *keys, accllm_err
     return ACCLLM_OK;
 }
 
+/* As browsers send it; what has another form would never be met. */
+static bool is_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+    return strcmp(text, "*") == 0 || strcmp(text, "null") == 0 ||
+           (host && host > text && host[3] && !strchr(host + 3, '/'));
+}
+
 static accllm_status copy_origins(acc_guard *g, const char *const *origins, accllm_error *err)
 {
+    for (size_t i = 0; i < g->n_origins; i++)
+        if (!is_origin(origins[i]))
+            return acc_fail(err, ACCLLM_E_ARG, "%s is no origin as https://app.example or http://10.0.0.7:3000 is",
+                            origins[i]);
     g->origin = calloc(g->n_origins + 1, sizeof *g->origin);
     bool ok = g->origin != NULL;
     for (size_t i = 0; ok && i < g->n_origins; i++)

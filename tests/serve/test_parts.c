@@ -113,6 +113,12 @@ static void origins(void **state)
                                         "http://127.0.0.10",     "localhost"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_false(acc_guard_origin(&g, wrong[i], "localhost"));
     acc_guard_free(&g);
+    const char *const malformed[] = {"",           "foo", "a.example:80", "https://", "://a", "https://a.example/",
+                                     "https://a/b"};
+    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
+        assert_int_equal(acc_guard_init(&g, NULL, 0, &malformed[i], 1, &err), ACCLLM_E_ARG);
+        acc_guard_free(&g);
+    }
     assert_int_equal(acc_guard_init(&g, NULL, 0, all, 1, &err), ACCLLM_OK);
     assert_true(acc_guard_origin(&g, "null", "localhost"));
     acc_guard_free(&g);
