@@ -100,8 +100,8 @@ class Benchy(unittest.TestCase):
         """Prompts are as long as the client wanted by its own tokenizer, and each token is a piece of the stream."""
         path = os.path.join(HOME.name, "smollm2.json")
         make_tokenizer(SMOLLM2, path)
-        with Server(SMOLLM2, "--parallel", "3", threads=None) as s:
-            benchmarks, requests, said = self.bench(s, path, "--extra-body", "temperature=0")
+        with Server(SMOLLM2, "--parallel", "3", "--temp", "0", threads=None) as s:
+            benchmarks, requests, said = self.bench(s, path)
         self.assertIn("Coherence test PASSED", said)
         self.check_counts(benchmarks, requests, PP)
         self.assertEqual([len(r["tokens"]) for r in requests], [TG] * len(requests))
