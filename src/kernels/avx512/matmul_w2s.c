@@ -58,7 +58,7 @@ BLOCK(3)
 BLOCK(4)
 BLOCK(5)
 
-    static acc_block_fn *const blocks[TOKENS + 1] = {NULL, w2s_block1, w2s_block2, w2s_block3, w2s_block4, w2s_block5};
+static acc_block_fn *const blocks[TOKENS + 1] = {NULL, w2s_block1, w2s_block2, w2s_block3, w2s_block4, w2s_block5};
 
 /* The picks of each code, a nibble's value and place by acc_w2s_picks(). */
 typedef struct tables {
