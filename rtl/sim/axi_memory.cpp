@@ -54,7 +54,7 @@ void AxiMemory::read()
     const bool there = b.at != ~uint64_t{0};
     s_.rvalid = true;
     if (there) std::memcpy(s_.rdata.data(), memory_ + b.at, Line); // stays, whatever is written meanwhile
-    s_.rresp = there ? 0 : 2; // SLVERR
+    s_.rresp = there ? 0 : 2;                                      // SLVERR
     s_.rlast = --b.beats == 0;
     if (there) b.at += Line;
     if (s_.rlast) reads_.pop();

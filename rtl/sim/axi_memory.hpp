@@ -1,13 +1,15 @@
 // A memory channel of the Verilated accelerator: an AXI4 slave of 512 bits over the host's memory, one id, answers in
-// order, a beat a cycle after a fixed latency. Handshakes are held up by a generator with a seed where that is asked for.
+// order, a beat a cycle after a fixed latency. Handshakes are held up by a generator with a seed where that is asked
+// for.
 #pragma once
 #include <array>
 #include <cstdint>
 
 #include "accel/rtl_plugin.h"
 
-class AxiMemory {
-public:
+class AxiMemory
+{
+  public:
     // What the accelerator drives; data are its ports' own words.
     struct Master {
         bool arvalid, rready, awvalid, wvalid, bready;
@@ -24,9 +26,12 @@ public:
     void open(uint8_t *memory, uint64_t bytes, uint64_t base, const acc_rtl_timing &timing, uint64_t stream);
     // A rising edge: takes what was on the bus and decides what is there after it. True if anything moved.
     bool clock(const Master &m);
-    const Slave &out() const { return s_; }
+    const Slave &out() const
+    {
+        return s_;
+    }
 
-private:
+  private:
     static constexpr uint32_t Room = 64;
     static constexpr uint64_t Line = ACC_ISA_LINE_BYTES;
     struct Burst {
@@ -36,9 +41,18 @@ private:
     template <typename T> struct Queue {
         std::array<T, Room> entry;
         uint32_t first = 0, count = 0;
-        T &front() { return entry[first]; }
-        void push(const T &x) { entry[(first + count++) % Room] = x; }
-        void pop() { first = (first + 1) % Room, count--; }
+        T &front()
+        {
+            return entry[first];
+        }
+        void push(const T &x)
+        {
+            entry[(first + count++) % Room] = x;
+        }
+        void pop()
+        {
+            first = (first + 1) % Room, count--;
+        }
     };
     struct Data {
         std::array<uint8_t, Line> bytes;

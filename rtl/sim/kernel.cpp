@@ -1,5 +1,5 @@
-// The Verilated acc_kernel behind src/accel/rtl_plugin.h: its clock, the memory channels, a master for its registers, and
-// what co-simulation sees inside of it (rtl/sim/kernel.vlt says what that is).
+// The Verilated acc_kernel behind src/accel/rtl_plugin.h: its clock, the memory channels, a master for its registers,
+// and what co-simulation sees inside of it (rtl/sim/kernel.vlt says what that is).
 //
 // Ports are seen as little-endian bytes: a packed vector of Verilator's is an integer or an array of 32-bit words, and
 // channel c's part of it begins at a whole byte.
@@ -16,7 +16,8 @@
 #error "CHANNELS: memory channels of the kernel"
 #endif
 
-namespace {
+namespace
+{
 
 constexpr uint64_t Base = uint64_t{1} << 32; // channel c's line 0 is at (c + 1) times this
 constexpr int Patience = 1000;               // cycles for a register
@@ -43,7 +44,10 @@ struct acc_rtl {
     uint64_t cycles = 0, moved = 0;
     acc_rtl_view ends{}; // of the last cycle: ended, pc, round
 
-    explicit acc_rtl() { top = std::make_unique<Vkernel>(&context); }
+    explicit acc_rtl()
+    {
+        top = std::make_unique<Vkernel>(&context);
+    }
 
     AxiMemory::Master master(uint32_t c) const
     {
@@ -197,10 +201,10 @@ struct acc_rtl {
 };
 
 // Lane l of the vector memory holds element l of every word of 16.
-#define LANE(l)                                                                                                        \
-    for (uint32_t i = 0; i < sizeof v->vmem / sizeof *v->vmem / 16; i++) {                                             \
-        const uint32_t x = in.acc_kernel__DOT__u_vmem__DOT__gen_lane__BRA__##l##__KET____DOT__mem[i];                  \
-        std::memcpy(&v->vmem[16 * i + l], &x, sizeof x);                                                               \
+#define LANE(l)                                                                                       \
+    for (uint32_t i = 0; i < sizeof v->vmem / sizeof *v->vmem / 16; i++) {                            \
+        const uint32_t x = in.acc_kernel__DOT__u_vmem__DOT__gen_lane__BRA__##l##__KET____DOT__mem[i]; \
+        std::memcpy(&v->vmem[16 * i + l], &x, sizeof x);                                              \
     }
 
 void acc_rtl::look(acc_rtl_view *v) const
@@ -208,14 +212,29 @@ void acc_rtl::look(acc_rtl_view *v) const
     const auto &in = *top->rootp;
     *v = ends;
     v->quiet = in.acc_kernel__DOT__u_seq__DOT__running_q == 0;
-    LANE(0) LANE(1) LANE(2) LANE(3) LANE(4) LANE(5) LANE(6) LANE(7)
-    LANE(8) LANE(9) LANE(10) LANE(11) LANE(12) LANE(13) LANE(14) LANE(15)
+    LANE(0);
+    LANE(1);
+    LANE(2);
+    LANE(3);
+    LANE(4);
+    LANE(5);
+    LANE(6);
+    LANE(7);
+    LANE(8);
+    LANE(9);
+    LANE(10);
+    LANE(11);
+    LANE(12);
+    LANE(13);
+    LANE(14);
+    LANE(15);
     for (uint32_t i = 0; i < ACC_ISA_CODES_MAX / 16; i++)
         std::memcpy(v->codes + 16 * i, &in.acc_kernel__DOT__u_codes__DOT__mem[i], 16);
     std::memcpy(&v->scale, &in.acc_kernel__DOT__u_codes__DOT__scale_q, sizeof v->scale);
 }
 
-namespace {
+namespace
+{
 
 acc_rtl *open(uint8_t *memory, uint64_t bytes, const acc_rtl_timing *timing)
 {
