@@ -96,21 +96,30 @@ module acc_cache #(
   end
 
   // ---- units ----
-  logic             kvw_r, att_r;
+  logic             kvw_r, att_r, clk_kvw, clk_att;
   logic [11:0]      kvw_addr, att_addr;
   logic [LineW-1:0] line;
   assign r_valid_o = writer_q ? kvw_r : att_r;
   assign r_addr_o  = writer_q ? kvw_addr : att_addr;
   assign wq_line_o = 24'(line);
+  logic to_kvw, to_att;
+  assign to_kvw = cmd_valid_i && cmd_ready_o && writes;
+  assign to_att = cmd_valid_i && cmd_ready_o && !writes;
+  acc_gate u_gate_kvw (.clk_i, .rst_ni, .busy_i(!kvw_ready || to_kvw),
+                       .moves_i(to_kvw || kvw_r || kvw_rq || wq_valid_o || kvw_done || (writer_q && (q_valid_i || rd_valid))),
+                       .clk_o(clk_kvw));
+  acc_gate u_gate_att (.clk_i, .rst_ni, .busy_i(!att_ready || to_att),
+                       .moves_i(to_att || att_r || att_rq || w_valid_o || kv_valid_o || att_done ||
+                                (!writer_q && (q_valid_i || rd_valid))), .clk_o(clk_att));
   acc_kv_wr #(.Channels(Channels)) u_kv_wr (
-      .clk_i, .rst_ni, .settings_i, .lines_i, .cmd_valid_i(cmd_valid_i && cmd_ready_o && writes), .cmd_ready_o(kvw_ready),
+      .clk_i(clk_kvw), .rst_ni, .settings_i, .lines_i, .cmd_valid_i(to_kvw), .cmd_ready_o(kvw_ready),
       .cmd_i, .done_o(kvw_done), .error_o(kvw_error), .r_valid_o(kvw_r), .r_ready_i, .r_addr_o(kvw_addr),
       .q_valid_i(writer_q && q_valid_i), .q_data_i, .rq_valid_o(kvw_rq), .rq_ready_i(writer_q && rq_ready),
       .rq_channel_o(kvw_channel), .rq_line_o(kvw_line), .rq_count_o(kvw_count), .rd_valid_i(writer_q && rd_valid),
       .rd_ready_o(kvw_rd_ready), .rd_data_i(rd_data), .wq_valid_o, .wq_ready_i, .wq_channel_o, .wq_line_o(line),
       .wq_data_o, .wq_strb_o, .w_idle_i(&w_idle_i));
   acc_attn #(.Channels(Channels)) u_attn (
-      .clk_i, .rst_ni, .settings_i, .lines_i, .cmd_valid_i(cmd_valid_i && cmd_ready_o && !writes), .cmd_ready_o(att_ready),
+      .clk_i(clk_att), .rst_ni, .settings_i, .lines_i, .cmd_valid_i(to_att), .cmd_ready_o(att_ready),
       .cmd_i, .done_o(att_done), .error_o(att_error), .r_valid_o(att_r), .r_ready_i, .r_addr_o(att_addr),
       .q_valid_i(!writer_q && q_valid_i), .q_data_i, .w_valid_o, .w_ready_i, .w_addr_o, .w_data_o, .w_mask_o,
       .rq_valid_o(att_rq), .rq_ready_i(!writer_q && rq_ready), .rq_channel_o(att_channel), .rq_line_o(att_line),

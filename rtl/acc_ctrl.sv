@@ -33,13 +33,14 @@ module acc_ctrl #(
   input  logic [12:0]     error_at_i,
   input  logic [15:0]     error_round_i,
   input  logic [4:0]      error_channel_i,
+  input  logic            best_valid_i,      // a TOP has found
   input  logic [31:0]     best_token_i,
   output logic            geometry_valid_o,  // 12 cycles after start_o
   output logic            geometry_bad_o,    // the widths below hold what is not bad
   output logic [31:0]     token_o,
   output logic [63:0]     position_o,
-  output logic [17:0]     ring_page_o,
-  output logic [8:0]      near_slot_o,
+  output logic [31:0]     ring_page_o,       // the cache's units refuse these two where they are beyond their rings
+  output logic [31:0]     near_slot_o,
   output logic            want_logits_o,
   output logic [10:0]     heads_o,
   output logic [10:0]     kv_heads_o,
@@ -64,8 +65,8 @@ module acc_ctrl #(
   assign token_o           = args_q[(32'(acc_pkg::RegToken) / 4 - First)*32 +: 32];
   assign position_o        = {args_q[(32'(acc_pkg::RegPositionHigh) / 4 - First)*32 +: 32],
                               args_q[(32'(acc_pkg::RegPositionLow) / 4 - First)*32 +: 32]};
-  assign ring_page_o       = args_q[(32'(acc_pkg::RegRingPage) / 4 - First)*32 +: 18];
-  assign near_slot_o       = args_q[(32'(acc_pkg::RegNearSlot) / 4 - First)*32 +: 9];
+  assign ring_page_o       = args_q[(32'(acc_pkg::RegRingPage) / 4 - First)*32 +: 32];
+  assign near_slot_o       = args_q[(32'(acc_pkg::RegNearSlot) / 4 - First)*32 +: 32];
   assign want_logits_o     = args_q[(32'(acc_pkg::RegWantLogits) / 4 - First)*32 +: 32] != '0;
   assign heads_o           = args_q[(32'(acc_pkg::RegHeads) / 4 - First)*32 +: 11];
   assign kv_heads_o        = args_q[(32'(acc_pkg::RegKvHeads) / 4 - First)*32 +: 11];
@@ -95,8 +96,9 @@ module acc_ctrl #(
       .valid_o(geometry_valid_o), .bad_o(geometry_bad_o));
 
   // Writes: address and data are taken together.
-  logic       write, start_q, started_q, done_q, ready_q, irq_global_q, irq_enable_q, irq_status_q;
-  logic       read, read_control;
+  logic        write, start_q, started_q, done_q, ready_q, irq_global_q, irq_enable_q, irq_status_q;
+  logic        read, read_control;
+  logic [31:0] best_q;  // of the last TOP, 0 before the first
   assign write          = axil_awvalid_i && axil_wvalid_i && !axil_bvalid_o;
   assign axil_awready_o = write;
   assign axil_wready_o  = write;
@@ -122,11 +124,13 @@ module acc_ctrl #(
     if (!rst_ni) begin
       {start_q, started_q, done_q, ready_q} <= '0;
       {irq_global_q, irq_enable_q, irq_status_q, axil_bvalid_o} <= '0;
+      best_q <= '0;
     end else begin
       axil_bvalid_o <= write || (axil_bvalid_o && !axil_bready_i);
       if (done_i) start_q <= 1'b0;
       else if (bit0 && axil_awaddr_i == acc_pkg::RegControl) start_q <= 1'b1;
       started_q <= start_q && !done_i;
+      if (best_valid_i) best_q <= best_token_i;
       done_q    <= done_i || (done_q && !read_control);
       ready_q   <= done_i || (ready_q && !read_control);
       if (write && axil_wstrb_i[0] && axil_awaddr_i == acc_pkg::RegIrqGlobal) irq_global_q <= axil_wdata_i[0];
@@ -149,7 +153,7 @@ module acc_ctrl #(
       acc_pkg::RegErrorAt:      word = 32'(error_at_i);
       acc_pkg::RegErrorRound:   word = 32'(error_round_i);
       acc_pkg::RegErrorChannel: word = 32'(error_channel_i);
-      acc_pkg::RegBestToken:    word = best_token_i;
+      acc_pkg::RegBestToken:    word = best_q;
       acc_pkg::RegCapMagic:     word = Magic;
       acc_pkg::RegCapVersion:   word = acc_pkg::Version;
       acc_pkg::RegCapChannels:  word = Channels;

@@ -21,6 +21,7 @@ module acc_engine (
   output logic             y_valid_o, // 16 beats of four rows a block
   input  logic             y_ready_i,
   output logic [127:0]     y_o,
+  input  logic             kv_i,       // attention has the multipliers
   input  logic             kv_valid_i,
   input  logic             kv_four_i,  // codes of 4 bits
   input  logic             kv_eight_i, // eight operands
@@ -42,19 +43,23 @@ module acc_engine (
                        .col_first_o(col_first), .col_last_o(col_last), .col_next_o(col_next), .m_valid_o(m_valid),
                        .m_ready_i(m_ready), .m_o(m), .row_valid_o(row_valid), .row_ready_i(row_ready), .row_o(row));
 
-  logic             lanes_done, dense_done;
+  // Multipliers and lanes are never at work together.
+  logic             lanes_done, dense_done, dense_valid, clk_lanes, clk_dense;
+  assign dense_valid = kv_valid_i || (taken && !lanes);
+  acc_gate u_gate_lanes (.clk_i, .rst_ni, .busy_i(lanes && !kv_i), .moves_i(taken && lanes), .clk_o(clk_lanes));
+  acc_gate u_gate_dense (.clk_i, .rst_ni, .busy_i(!lanes || kv_i), .moves_i(dense_valid), .clk_o(clk_dense));
   logic [64*17-1:0] lanes_acc;
   logic [64*22-1:0] dense_acc, sums;
   logic [8*9-1:0]   operands;
-  acc_lane_array u_lanes (.clk_i, .rst_ni, .levels_i, .dense_i(format_i == acc_pkg::FormatW2),
+  acc_lane_array u_lanes (.clk_i(clk_lanes), .rst_ni, .levels_i, .dense_i(format_i == acc_pkg::FormatW2),
                           .valid_i(taken && lanes), .first_i(col_first), .last_i(col_last), .col_i(col),
                           .act_i(quad_i), .done_o(lanes_done), .acc_o(lanes_acc));
   for (genvar k = 0; k < 8; k++) begin : gen_operand
     assign operands[k*9 +: 9] = kv_valid_i ? kv_operands_i[k*9 +: 9] : 9'(signed'(quad_i[k%4*8 +: 8]));
   end
-  acc_dense u_dense (.clk_i, .rst_ni, .four_i(kv_valid_i ? kv_four_i : format_i == acc_pkg::FormatW4),
+  acc_dense u_dense (.clk_i(clk_dense), .rst_ni, .four_i(kv_valid_i ? kv_four_i : format_i == acc_pkg::FormatW4),
                      .weights_i(!kv_valid_i), .eight_i(kv_valid_i && kv_eight_i),
-                     .valid_i(kv_valid_i || (taken && !lanes)), .first_i(col_first), .last_i(col_last),
+                     .valid_i(dense_valid), .first_i(col_first), .last_i(col_last),
                      .part_i(col_part), .line_i(kv_valid_i ? kv_line_i : col), .operands_i(operands),
                      .sums_valid_o(kv_sums_valid_o), .low_o(kv_low_o), .high_o(kv_high_o), .done_o(dense_done),
                      .acc_o(dense_acc));

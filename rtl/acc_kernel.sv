@@ -69,10 +69,10 @@ module acc_kernel #(
   logic [12:0]     error_at, page;
   logic [15:0]     error_round;
   logic [4:0]      error_channel;
-  logic [31:0]     best, token, attention_scale, norm_epsilon;
+  logic            best_valid;
+  logic [31:0]     best, token, ring_page, near_slot, attention_scale, norm_epsilon;
   logic [63:0]     position;
-  logic [17:0]     ring_page;
-  logic [8:0]      near_slot, head_dim, nears, near_positions;
+  logic [8:0]      head_dim, nears, near_positions;
   logic [10:0]     heads, kv_heads, sinks;
   logic [22:0]     window;
   logic [18:0]     ring_pages;
@@ -83,13 +83,13 @@ module acc_kernel #(
       .axil_wstrb_i, .axil_bvalid_o, .axil_bready_i, .axil_bresp_o, .axil_arvalid_i, .axil_arready_o, .axil_araddr_i,
       .axil_rvalid_o, .axil_rready_i, .axil_rdata_o, .axil_rresp_o, .interrupt_o, .start_o(start), .done_i(done),
       .error_i(error), .error_at_i(error_at), .error_round_i(error_round), .error_channel_i(error_channel),
-      .best_token_i(best), .geometry_valid_o(geometry_valid), .geometry_bad_o(geometry_bad), .token_o(token),
-      .position_o(position), .ring_page_o(ring_page), .near_slot_o(near_slot), .want_logits_o(want_logits),
+      .best_valid_i(best_valid), .best_token_i(best), .geometry_valid_o(geometry_valid), .geometry_bad_o(geometry_bad),
+      .token_o(token), .position_o(position), .ring_page_o(ring_page), .near_slot_o(near_slot), .want_logits_o(want_logits),
       .heads_o(heads), .kv_heads_o(kv_heads), .head_dim_o(head_dim), .page_o(page), .sinks_o(sinks), .window_o(window),
       .near_o(nears), .kv_bits_o(kv_bits), .ring_pages_o(ring_pages), .near_positions_o(near_positions), .rope_o(rope),
       .attention_scale_o(attention_scale), .norm_epsilon_o(norm_epsilon));
   assign settings = {32'(heads), 32'(kv_heads), 32'(head_dim), 32'(page), 32'(sinks), 32'(window), 32'(nears), 32'(kv_bits),
-                     32'(ring_pages), 32'(near_positions), position, 32'(ring_page), 32'(near_slot), 32'(rope),
+                     32'(ring_pages), 32'(near_positions), position, ring_page, near_slot, 32'(rope),
                      attention_scale};
 
   logic                   fetch_rq_valid, fetch_rd_ready;
@@ -205,10 +205,25 @@ module acc_kernel #(
   logic [71:0]  kv_operands;
   logic [287:0] kv_low;
   logic [255:0] kv_high;
+  // Clocks (acc_cache has its own gates), and what the units are offered or offer.
+  logic       mm_q, vec_q;  // at work
+  logic       mm_moves, vec_moves, clk_mm, clk_vec;
+  always_ff @(posedge clk_i) begin
+    mm_q  <= unit_rst_n && (mm_q || (cmd_valid[E] && cmd_ready[E])) && !unit_done[E];
+    vec_q <= unit_rst_n && (vec_q || (cmd_valid[V] && cmd_ready[V])) && !unit_done[V];
+  end
+  assign mm_moves  = cmd_valid[E] || unit_done[E] || kv_valid || sums_valid || play_valid || quad_valid || r_valid[0] ||
+                     q_valid[0] || v_valid[0] || wq_valid[0] || mm_rq_valid != '0 || mm_rd_valid != '0;
+  assign vec_moves = cmd_valid[V] || unit_done[V] || code_valid || scale_valid || r_valid[1] || q_valid[1] || v_valid[1] ||
+                     wq_valid[1] || vec_rq_valid != '0 || vec_rd_valid != '0;
+  acc_gate u_gate_mm (.clk_i, .rst_ni(unit_rst_n), .busy_i(cmd_valid[E] || mm_q || lent), .moves_i(mm_moves),
+                      .clk_o(clk_mm));
+  acc_gate u_gate_vec (.clk_i, .rst_ni(unit_rst_n), .busy_i(cmd_valid[V] || vec_q), .moves_i(vec_moves),
+                       .clk_o(clk_vec));
   acc_mm #(.Channels(Channels), .Slices(Slices)) u_mm (
-      .clk_i, .rst_ni(unit_rst_n), .lines_i(24'(Lines)), .hold_i(lent), .busy_o(mm_busy), .cmd_valid_i(cmd_valid[E]),
-      .cmd_ready_o(cmd_ready[E]), .cmd_i(cmd[E*128 +: 128]), .done_o(unit_done[E]), .error_o(mm_error),
-      .error_channel_o(mm_channel), .scale_i(scale), .play_valid_o(play_valid), .play_ready_i(play_ready),
+      .clk_i(clk_mm), .rst_ni(unit_rst_n), .lines_i(24'(Lines)), .hold_i(lent), .busy_o(mm_busy),
+      .cmd_valid_i(cmd_valid[E]), .cmd_ready_o(cmd_ready[E]), .cmd_i(cmd[E*128 +: 128]), .done_o(unit_done[E]),
+      .error_o(mm_error), .error_channel_o(mm_channel), .scale_i(scale), .play_valid_o(play_valid), .play_ready_i(play_ready),
       .play_words_o(play_words), .play_rounds_o(play_rounds), .quad_valid_i(quad_valid), .quad_ready_o(quad_ready),
       .quad_i(quad), .r_valid_o(r_valid[0]), .r_ready_i(r_ready[0]), .r_addr_o(r_addr[11:0]), .q_valid_i(q_valid[0]),
       .q_data_i(q_data), .w_valid_o(v_valid[0]), .w_ready_i(v_ready[0]), .w_addr_o(v_addr[11:0]), .w_data_o(v_data[511:0]),
@@ -220,14 +235,15 @@ module acc_kernel #(
       .kv_low_o(kv_low), .kv_high_o(kv_high));
 
   acc_vec #(.Channels(Channels)) u_vec (
-      .clk_i, .rst_ni(unit_rst_n), .cmd_valid_i(cmd_valid[V]), .cmd_ready_o(cmd_ready[V]), .cmd_i(cmd[V*128 +: 128]),
-      .done_o(unit_done[V]), .error_o(vec_error), .error_channel_o(vec_channel), .token_i(token), .epsilon_i(norm_epsilon),
-      .lines_i(24'(Lines)), .best_o(best), .r_valid_o(r_valid[1]), .r_ready_i(r_ready[1]), .r_addr_o(r_addr[12 +: 12]),
+      .clk_i(clk_vec), .rst_ni(unit_rst_n), .cmd_valid_i(cmd_valid[V]), .cmd_ready_o(cmd_ready[V]),
+      .cmd_i(cmd[V*128 +: 128]), .done_o(unit_done[V]), .error_o(vec_error), .error_channel_o(vec_channel),
+      .token_i(token), .epsilon_i(norm_epsilon), .lines_i(24'(Lines)), .best_valid_o(best_valid),
+      .best_o(best), .r_valid_o(r_valid[1]), .r_ready_i(r_ready[1]), .r_addr_o(r_addr[12 +: 12]),
       .q_valid_i(q_valid[1]), .q_data_i(q_data), .w_valid_o(v_valid[1]), .w_ready_i(v_ready[1]), .w_addr_o(v_addr[12 +: 12]),
       .w_data_o(v_data[512 +: 512]), .w_mask_o(v_mask[16 +: 16]), .code_valid_o(code_valid), .code_addr_o(code_addr),
-      .code_o(code), .scale_valid_o(scale_valid), .scale_o(new_scale), .rq_valid_o(vec_rq_valid),
-      .rq_ready_i(vec_rq_ready), .rq_line_o(vec_rq_line), .rq_count_o(vec_rq_count), .rd_valid_i(vec_rd_valid),
-      .rd_ready_o(vec_rd_ready), .rd_data_i(vec_rd_data), .wq_valid_o(wq_valid[1]), .wq_ready_i(w_ready[1]),
+      .code_o(code), .scale_valid_o(scale_valid), .scale_o(new_scale), .rq_valid_o(vec_rq_valid), .rq_ready_i(vec_rq_ready),
+      .rq_line_o(vec_rq_line), .rq_count_o(vec_rq_count), .rd_valid_i(vec_rd_valid), .rd_ready_o(vec_rd_ready),
+      .rd_data_i(vec_rd_data), .wq_valid_o(wq_valid[1]), .wq_ready_i(w_ready[1]),
       .wq_channel_o(wq_channel[ChannelW +: ChannelW]), .wq_line_o(wq_line[24 +: 24]), .wq_data_o(wq_data[512 +: 512]),
       .wq_strb_o(wq_strb[64 +: 64]), .w_idle_i(w_idle));
 

@@ -116,9 +116,9 @@ module acc_mm #(
         .clk_i, .rst_ni, .format_i(format), .levels_i(levels), .quads_i(quads), .groups_i(groups), .bias_i(bias),
         .scale_i, .line_valid_i(rd_valid_i[c]), .line_ready_o(rd_ready_o[c]), .line_i(rd_data_i[c*512 +: 512]),
         .quad_valid_i(quad_valid[c]), .quad_ready_o(quad_ready[c]), .quad_i(quad[c*32 +: 32]), .y_valid_o(y_valid[c]),
-        .y_ready_i(y_ready[c]), .y_o(y[c*128 +: 128]), .kv_valid_i(c == 0 && kv_valid_i), .kv_four_i, .kv_eight_i,
-        .kv_line_i, .kv_operands_i, .kv_sums_valid_o(sums_valid[c]), .kv_low_o(low[c*288 +: 288]),
-        .kv_high_o(high[c*256 +: 256]));
+        .y_ready_i(y_ready[c]), .y_o(y[c*128 +: 128]), .kv_i(c == 0 && hold_i), .kv_valid_i(c == 0 && kv_valid_i),
+        .kv_four_i, .kv_eight_i, .kv_line_i, .kv_operands_i, .kv_sums_valid_o(sums_valid[c]),
+        .kv_low_o(low[c*288 +: 288]), .kv_high_o(high[c*256 +: 256]));
   end
   assign kv_sums_valid_o = sums_valid[0];
   assign kv_low_o        = low[287:0];

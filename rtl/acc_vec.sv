@@ -21,7 +21,8 @@ module acc_vec #(
   input  logic [31:0]               token_i,          // of the run
   input  logic [31:0]               epsilon_i,
   input  logic [23:0]               lines_i,          // of a channel
-  output logic [31:0]               best_o,           // what the last TOP found
+  output logic                      best_valid_o,     // a TOP ends with done_o and has found
+  output logic [31:0]               best_o,
   // the vector memory
   output logic                      r_valid_o,
   input  logic                      r_ready_i,
@@ -318,7 +319,8 @@ module acc_vec #(
   logic [23:0] best;
   acc_top u_top (.clk_i, .rst_ni, .clear_i(begin_pass && is_argmax), .valid_i(taken && is_argmax),
                  .x_i(y), .mask_i(mask), .word_i(at_q[19:0]), .busy_o(top_busy), .best_o(best));
-  assign best_o = {8'd0, best};
+  assign best_o       = {8'd0, best};
+  assign best_valid_o = done_o && top && error_q == acc_pkg::ErrorNone;
 
   // ---- from pass to pass ----
   logic lanes_busy;

@@ -93,7 +93,7 @@ static void set_registers(void)
 /* What breaks a rule now and then: by a register or by a field of the instruction. */
 static void spoil(void)
 {
-    switch (draw() % 8) {
+    switch (draw() % 10) {
     case 0:
         set(ACC_REG_HEAD_DIM, 255);
         break;
@@ -114,6 +114,14 @@ static void spoil(void)
         break;
     case 6:
         (void)acc_inst_set(&inst, acc_inst_opcode(&inst) == ACC_OP_KVW ? ACC_F_VALUES : ACC_F_DST, 1023);
+        break;
+    case 7: /* the last two: beyond their rings, by one or in the upper bits */
+        set(ACC_REG_RING_PAGE,
+            draw() % 2 ? g.ring_pages : model->reg[ACC_REG_RING_PAGE / 4] | 1u << (18 + draw() % 14));
+        break;
+    case 8:
+        set(ACC_REG_NEAR_SLOT,
+            draw() % 2 ? g.near_positions : model->reg[ACC_REG_NEAR_SLOT / 4] | 1u << (9 + draw() % 23));
         break;
     default:
         (void)acc_inst_set(&inst, ACC_F_PARAMS, model->lines - 1);

@@ -232,6 +232,16 @@ void golden_kernel_overlap(void)
     memcpy(p, out, n * sizeof *out);
 }
 
+/* A run whose last registers stand, but for this one. */
+int golden_kernel_misplace(int offset, int value)
+{
+    accllm_error err;
+    device.ops->set(device.self, (acc_isa_register)offset, (uint32_t)value);
+    device.ops->set(device.self, ACC_REG_CONTROL, 1);
+    must(device.ops->wait(device.self, &err), &err);
+    return golden_kernel_register(ACC_REG_ERROR);
+}
+
 /* A token; its error, which leaves everything else in the registers. */
 int golden_kernel_run(int token, int position, int logits)
 {

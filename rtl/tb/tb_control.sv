@@ -28,6 +28,7 @@ module tb_control (
   logic        rready = 1'b0, interrupt;
   logic [7:0]  awaddr = '0, araddr = '0;
   logic [31:0] wdata = '0, rdata, best = 32'd4711;
+  logic        best_valid = 1'b0;
   logic [3:0]  wstrb = '0;
   logic [1:0]  bresp, rresp;
   always #5 clk = !clk;
@@ -40,8 +41,8 @@ module tb_control (
   logic [31:0]     token, attention_scale, norm_epsilon;
   logic [63:0]     position;
   logic [10:0]     heads, kv_heads, sinks;
-  logic [17:0]     ring_page;
-  logic [8:0]      near_slot, head_dim, near, near_positions;
+  logic [31:0]     ring_page, near_slot;
+  logic [8:0]      head_dim, near, near_positions;
   logic [22:0]     window;
   logic [3:0]      kv_bits;
   logic [18:0]     ring_pages;
@@ -52,7 +53,8 @@ module tb_control (
       .axil_bready_i(bready), .axil_bresp_o(bresp), .axil_arvalid_i(arvalid), .axil_arready_o(arready),
       .axil_araddr_i(araddr), .axil_rvalid_o(rvalid), .axil_rready_i(rready), .axil_rdata_o(rdata), .axil_rresp_o(rresp),
       .interrupt_o(interrupt), .start_o(start), .done_i(done), .error_i(error), .error_at_i(error_at),
-      .error_round_i(error_round), .error_channel_i(error_channel), .best_token_i(best),
+      .error_round_i(error_round), .error_channel_i(error_channel), .best_valid_i(best_valid),
+      .best_token_i(best),
       .geometry_valid_o(geometry_valid), .geometry_bad_o(geometry_bad), .token_o(token), .position_o(position),
       .ring_page_o(ring_page), .near_slot_o(near_slot), .want_logits_o(want_logits), .heads_o(heads),
       .kv_heads_o(kv_heads), .head_dim_o(head_dim), .page_o(page), .sinks_o(sinks), .window_o(window), .near_o(near),
@@ -340,7 +342,7 @@ module tb_control (
     for (int a = int'(acc_pkg::RegToken); a <= int'(acc_pkg::RegNormEpsilon); a += 4)
       expect_of(8'(a), 32'(a) * 32'h9e3779b1);
     if (token != 32'h10 * 32'h9e3779b1 || position != {32'h18 * 32'h9e3779b1, 32'h14 * 32'h9e3779b1} ||
-        ring_page != 18'(32'h1c * 32'h9e3779b1) || near_slot != 9'(32'h20 * 32'h9e3779b1) || !want_logits ||
+        ring_page != 32'h1c * 32'h9e3779b1 || near_slot != 32'h20 * 32'h9e3779b1 || !want_logits ||
         heads != 11'(32'h28 * 32'h9e3779b1) || kv_heads != 11'(32'h2c * 32'h9e3779b1) ||
         head_dim != 9'(32'h30 * 32'h9e3779b1) || page != 13'(32'h34 * 32'h9e3779b1) ||
         sinks != 11'(32'h38 * 32'h9e3779b1) || window != 23'(32'h3c * 32'h9e3779b1) ||
@@ -359,6 +361,9 @@ module tb_control (
     expect_of(acc_pkg::RegCapLanes, acc_pkg::Lanes);
     expect_of(acc_pkg::RegCapTokens, acc_pkg::Tokens);
     expect_of(acc_pkg::RegCapLines, Lines);
+    expect_of(acc_pkg::RegBestToken, 32'd0);  // before the first
+    @(negedge clk) best_valid = 1'b1;
+    @(negedge clk) {best_valid, best} = {1'b0, 32'd4712};
     expect_of(acc_pkg::RegBestToken, 32'd4711);
     set(acc_pkg::RegCapMagic, 32'd0);
     set(8'hfc, 32'hffffffff);

@@ -24,7 +24,7 @@ module tb_engine (
   logic             line_valid = 1'b0, line_ready, quad_valid = 1'b0, quad_ready, y_valid, y_ready = 1'b0;
   logic [511:0]     line = '0, drawn;  // drawn: ports are written whole, or Verilator misses a change
   logic [127:0]     y;
-  logic             kv_valid = 1'b0, kv_four = 1'b0, kv_eight = 1'b0, kv_sums_valid;
+  logic             kv = 1'b0, kv_valid = 1'b0, kv_four = 1'b0, kv_eight = 1'b0, kv_sums_valid;
   logic [511:0]     kv_line = '0;
   logic [71:0]      kv_operands = '0;
   logic [16*18-1:0] kv_low;
@@ -35,7 +35,7 @@ module tb_engine (
   acc_engine u_engine (.clk_i(clk), .rst_ni(rst_n), .format_i(format), .levels_i(levels), .quads_i(quads),
                        .groups_i(groups), .bias_i(bias), .scale_i(scale), .line_valid_i(line_valid),
                        .line_ready_o(line_ready), .line_i(line), .quad_valid_i(quad_valid), .quad_ready_o(quad_ready),
-                       .quad_i(quad), .y_valid_o(y_valid), .y_ready_i(y_ready), .y_o(y), .kv_valid_i(kv_valid),
+                       .quad_i(quad), .y_valid_o(y_valid), .y_ready_i(y_ready), .y_o(y), .kv_i(kv), .kv_valid_i(kv_valid),
                        .kv_four_i(kv_four), .kv_eight_i(kv_eight), .kv_line_i(kv_line), .kv_operands_i(kv_operands),
                        .kv_sums_valid_o(kv_sums_valid), .kv_low_o(kv_low), .kv_high_o(kv_high));
 
@@ -95,6 +95,8 @@ module tb_engine (
     at = 0;
     seen = 0;
     for (int i = 0; i < 256; i++) got[i] = 0;
+    kv = 1'b1;
+    @(negedge clk);
     while (seen < lines) begin
       kv_valid = at < lines && go(3);
       kv_four  = bits == 4;
@@ -125,7 +127,7 @@ module tb_engine (
       if (kv_valid) at++;
       @(negedge clk);
     end
-    kv_valid = 1'b0;
+    {kv, kv_valid} = 2'b00;
     for (int i = 0; i < (value == 1 ? dims : 16); i++)
       if (got[i] != golden_kv_want(i))
         $fatal(1, "%0d bits, value %0d, %0d dimensions: sum %0d is %0d, not %0d", bits, value, dims, i, got[i],

@@ -37,6 +37,7 @@ module kernel_rig #(
   import "DPI-C" function void golden_kernel_spoil(input int at);
   import "DPI-C" function void golden_kernel_infinite();
   import "DPI-C" function void golden_kernel_overlap();
+  import "DPI-C" function int golden_kernel_misplace(input int offset, input int value);
   import "DPI-C" function int golden_kernel_run(input int token, input int position, input int logits);
 
   localparam int unsigned Lines = 4096, Timeout = 1500;
@@ -101,6 +102,21 @@ module kernel_rig #(
     end
   end
 
+  // Clocks that never stop (acc_gate).
+  logic open = 1'b0;
+  for (genvar c = 0; c < Channels; c++) begin : gen_open
+    always @(open) begin
+      u_kernel.u_mm.gen_channel[c].u_engine.u_gate_lanes.open = open;
+      u_kernel.u_mm.gen_channel[c].u_engine.u_gate_dense.open = open;
+    end
+  end
+  always @(open) begin
+    u_kernel.u_gate_mm.open          = open;
+    u_kernel.u_gate_vec.open         = open;
+    u_kernel.u_cache.u_gate_kvw.open = open;
+    u_kernel.u_cache.u_gate_att.open = open;
+  end
+
   // MM and ATT wait for each other's multipliers.
   int held_mm = 0, held_att = 0;
   always @(posedge clk) begin
@@ -152,7 +168,7 @@ module kernel_rig #(
 
   // ---- runs ----
 
-  int cycles;
+  int cycles, stopping;
   // A token as the device model's registers have it; ends with the interrupt.
   task automatic run();
     for (int r = int'(acc_pkg::RegToken); r <= int'(acc_pkg::RegWantLogits); r += 4)
@@ -167,17 +183,26 @@ module kernel_rig #(
     set(acc_pkg::RegIrqStatus, 32'd1);
     expect_of(acc_pkg::RegControl, 14);
   endtask
-  task automatic token(input int id, input int position, input int logits);
-    int error;
-    error = golden_kernel_run(id, position, logits);
+  // As the device model has just done.
+  task automatic again(input int error);
     run();
     for (int r = int'(acc_pkg::RegError); r <= int'(acc_pkg::RegErrorChannel); r += 4)
       expect_of(8'(r), golden_kernel_register(r));
-    if (error == 0 && logits != 0) expect_of(acc_pkg::RegBestToken, golden_kernel_register(int'(acc_pkg::RegBestToken)));
+    expect_of(acc_pkg::RegBestToken, golden_kernel_register(int'(acc_pkg::RegBestToken)));
     -> compare;
-    $display("# %0d channels, %0d of 8 stalled, position %0d, logits %0d: error %0d, %0d cycles", Channels, stall, position,
-             logits, error, cycles);
+    $display("# %0d channels, %0d of 8 stalled, position %0d: error %0d, %0d cycles", Channels, stall,
+             golden_kernel_register(int'(acc_pkg::RegPositionLow)), error, cycles);
     @(negedge clk);
+  endtask
+  task automatic token(input int id, input int position, input int logits);
+    again(golden_kernel_run(id, position, logits));
+  endtask
+  // A place beyond its ring is refused, whichever bit says so.
+  task automatic misplaced(input logic [7:0] offset, input int value);
+    int error;
+    error = golden_kernel_misplace(int'(offset), value);
+    if (error != int'(acc_pkg::ErrorBadField)) $fatal(1, "register %h at %0d: error %0d", offset, value, error);
+    again(error);
   endtask
   task automatic some_token(input int position, input int logits);
     token(int'(tb_pkg::random(seed) % 32'(golden_kernel_vocab())), position, logits);
@@ -228,9 +253,31 @@ module kernel_rig #(
     stall = 1;
     faulty(1, acc_pkg::ErrorMemory, 2);
     faulty(2, acc_pkg::ErrorTimeout, 37);
+    misplaced(acc_pkg::RegRingPage, golden_kernel_register(int'(acc_pkg::RegRingPages)));
+    for (int bit_of = 9; bit_of < 32; bit_of += 11) begin
+      some_token(38, 0);
+      misplaced(acc_pkg::RegRingPage, golden_kernel_register(int'(acc_pkg::RegRingPage)) | 1 << bit_of);
+    end
+    if (golden_kernel_register(int'(acc_pkg::RegNear)) != 0) begin
+      some_token(38, 0);
+      misplaced(acc_pkg::RegNearSlot, golden_kernel_register(int'(acc_pkg::RegNearPositions)));
+      misplaced(acc_pkg::RegNearSlot, 1 << 9);
+    end
+    // Clocks that stop change nothing, not even the cycles; the first of three like tokens leaves all as the next find it.
+    stall   = 0;
+    latency = 7;  // below 8 always the same
+    token(5, 38, 1);
+    token(5, 38, 1);
+    stopping = cycles;
+    open = 1'b1;
+    token(5, 38, 1);
+    open = 1'b0;
+    if (cycles != stopping) $fatal(1, "%0d cycles, %0d with clocks that never stop", stopping, cycles);
+    stall   = 1;
+    latency = 20;
     golden_kernel_overlap();
     -> load;
-    some_token(38, 1);
+    some_token(39, 1);
     if (held_mm == 0 || held_att == 0) $fatal(1, "MM waited for %0d cycles, ATT for %0d", held_mm, held_att);
     done_o = 1'b1;
   end

@@ -57,6 +57,7 @@ module tb_vec_of #(
   logic [4:0]                error_channel;
   logic [31:0]               token = '0, epsilon = '0, best, scale;
   logic                      r_valid, r_ready = 1'b0, q_valid = 1'b0, w_valid, w_ready = 1'b0, code_valid, scale_valid;
+  logic                      best_valid;
   logic [11:0]               r_addr, w_addr;
   logic [511:0]              q_data = '0, w_data, wq_data;
   logic [15:0]               w_mask;
@@ -76,11 +77,11 @@ module tb_vec_of #(
   acc_vec #(.Channels(Channels), .Lanes(Lanes), .LineW(LineW)) u_vec (
       .clk_i(clk), .rst_ni(rst_n), .cmd_valid_i(cmd_valid), .cmd_ready_o(cmd_ready), .cmd_i(cmd), .done_o(ended),
       .error_o(error), .error_channel_o(error_channel), .token_i(token), .epsilon_i(epsilon), .lines_i(24'(Lines)),
-      .best_o(best), .r_valid_o(r_valid), .r_ready_i(r_ready), .r_addr_o(r_addr), .q_valid_i(q_valid),
-      .q_data_i(q_data),
-      .w_valid_o(w_valid), .w_ready_i(w_ready), .w_addr_o(w_addr), .w_data_o(w_data), .w_mask_o(w_mask),
-      .code_valid_o(code_valid), .code_addr_o(code_addr), .code_o(code), .scale_valid_o(scale_valid), .scale_o(scale),
-      .rq_valid_o(rq_valid), .rq_ready_i(rq_ready), .rq_line_o(rq_line), .rq_count_o(rq_count), .rd_valid_i(rd_valid),
+      .best_valid_o(best_valid), .best_o(best), .r_valid_o(r_valid), .r_ready_i(r_ready), .r_addr_o(r_addr),
+      .q_valid_i(q_valid), .q_data_i(q_data), .w_valid_o(w_valid), .w_ready_i(w_ready), .w_addr_o(w_addr),
+      .w_data_o(w_data), .w_mask_o(w_mask), .code_valid_o(code_valid),
+      .code_addr_o(code_addr), .code_o(code), .scale_valid_o(scale_valid), .scale_o(scale), .rq_valid_o(rq_valid),
+      .rq_ready_i(rq_ready), .rq_line_o(rq_line), .rq_count_o(rq_count), .rd_valid_i(rd_valid),
       .rd_ready_o(rd_ready), .rd_data_i(rd_data), .wq_valid_o(wq_valid), .wq_ready_i(wq_ready),
       .wq_channel_o(wq_channel), .wq_line_o(wq_line), .wq_data_o(wq_data), .wq_strb_o(wq_strb), .w_idle_i(w_idle));
 
@@ -180,6 +181,8 @@ module tb_vec_of #(
       if (cycles == 0 && !cmd_ready) $fatal(1, "not ready after an instruction");
       sample();
       over = ended;
+      if (best_valid != (ended && what == 5 && error == acc_pkg::ErrorNone))
+        $fatal(1, "bench %0d, instruction %0d (%0d): a best token, %0d", Id, commands_o, what, best_valid);
       if (over) begin
         want = golden_vec_run(Id);
         if (int'(error) != want || error_channel != '0)

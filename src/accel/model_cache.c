@@ -15,6 +15,7 @@ typedef struct unit {
     uint32_t cache; /* the layer's first line */
     uint32_t block; /* of the Hadamard transform */
     uint64_t t;
+    uint32_t ring_page, near_slot; /* where t itself goes in the two rings */
     uint64_t steps[ACC_ISA_HEAD_DIM_MAX / 2];
     const float *mean, *direction; /* [kv heads][head_dim], NULL: none */
 } unit;
@@ -23,6 +24,10 @@ static bool open_unit(unit *u, acc_model *d, const acc_inst *i)
 {
     *u = (unit){.d = d, .i = i, .cache = acc_inst_get(i, ACC_F_CACHE), .t = acc_model_position(d)};
     if (!acc_model_geometry(d, &u->g)) return false;
+    u->ring_page = acc_model_reg(d, ACC_REG_RING_PAGE);
+    u->near_slot = acc_model_reg(d, ACC_REG_NEAR_SLOT);
+    if (u->ring_page >= u->g.ring_pages || (u->g.near && u->near_slot >= u->g.near_positions))
+        return acc_model_fail(d, ACC_ERROR_BAD_FIELD, 0);
     const uint32_t n = u->g.n_kv_heads * u->g.head_dim, params = acc_inst_get(i, ACC_F_PARAMS);
     const bool mean = acc_inst_get(i, ACC_F_MEAN) != 0;
     u->map = acc_cache_plan(d->channels, &u->g);
@@ -46,17 +51,16 @@ static uint8_t *cache_block(const unit *u, acc_cache_part part, uint32_t head, b
     return acc_model_line(u->d, channel, u->cache + line);
 }
 
-/* Place of a position that the query at t sees; the rings' heads are where t itself goes. */
+/* Place of a position that the query at t sees. */
 static uint32_t slot_of(const unit *u, acc_cache_part part, uint64_t pos)
 {
     if (part == ACC_PART_SINKS) return (uint32_t)pos;
     if (part == ACC_PART_NEAR) {
         const uint32_t back = (uint32_t)(u->t - pos), n = u->g.near_positions;
-        return (acc_model_reg(u->d, ACC_REG_NEAR_SLOT) % n + n - back) % n;
+        return (u->near_slot + n - back) % n;
     }
     const uint32_t back = (uint32_t)(u->t / u->g.page - pos / u->g.page), n = u->g.ring_pages;
-    const uint32_t page = (acc_model_reg(u->d, ACC_REG_RING_PAGE) % n + n - back) % n;
-    return page * u->g.page + (uint32_t)(pos % u->g.page);
+    return (u->ring_page + n - back) % n * u->g.page + (uint32_t)(pos % u->g.page);
 }
 
 /* ---- KVW ---- */
