@@ -55,6 +55,15 @@ class Rtl(Case):
             self.assertGreaterEqual(ended, 45 * positions)  # four layers of eleven and the embedding
             self.assertEqual(ended, compared)
 
+    # Places in pages, segments of 4,096 positions and both rings are alike every 20,480 positions at this window.
+    def test_far_into_a_text(self):
+        path, cycles = self.pack("w2s"), []
+        for depth in (70 + 20480, 70 + 20480 * 5 * 10**7):
+            out = self.cosim(path, "-p", "a", "-n", "1", "--window", "16", "--depth", str(depth))
+            cycles.append(re.findall(r"^position.* (\d+) cycles$", out, re.M))
+        self.assertGreater(len(cycles[0]), 1)
+        self.assertEqual(*cycles)
+
     def test_where_there_is_none(self):
         path = self.pack("w2s")
         run = ("run", path, "-p", PROMPT, "-n", "1", "--backend", "rtl")
