@@ -7,5 +7,8 @@ module tb;
     wait (done);
     $finish;
   end
+`ifdef COVERAGE
+  final $c("Verilated::threadContextp()->coveragep()->write(\"coverage.dat\");");  // --main does not
+`endif
 endmodule
 `default_nettype wire

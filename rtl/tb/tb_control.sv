@@ -379,7 +379,7 @@ module tb_control (
   // ---- geometry ----
 
   logic        check = 1'b0, check_valid, check_bad;
-  logic [31:0] g [0:9];
+  logic [9:0][31:0] g = '0, d;  // d: ports are written whole, or Verilator misses a change
   acc_geometry u_geometry (.clk_i(clk), .rst_ni(rst_n), .start_i(check), .heads_i(g[0]), .kv_heads_i(g[1]),
                            .head_dim_i(g[2]), .sinks_i(g[3]), .window_i(g[4]), .page_i(g[5]), .kv_bits_i(g[6]),
                            .near_i(g[7]), .ring_pages_i(g[8]), .near_positions_i(g[9]), .valid_o(check_valid),
@@ -392,19 +392,20 @@ module tb_control (
     int cycles;
     logic bad;
     for (int i = 0; i < n; i++) begin
-      g[1] = 1 + below(i % 2 == 0 ? 8 : 40);
-      g[0] = g[1] * (1 + below(10));
-      g[2] = 2 * (1 + below(128));
-      g[5] = 32'd16 << below(9);
-      g[6] = i % 3 == 0 ? 8 : 4;
-      g[3] = below(1025);
-      g[4] = 1 + below(i % 4 == 0 ? 300000 : 24000);
-      g[8] = (g[4] + g[5] - 1) / g[5] + 1 + below(3) - (i % 5 == 0 ? 1 : 0);
-      g[7] = g[6] == 4 ? below(258) : 0;
-      g[9] = g[7] == 0 ? 0 : (g[7] + 15) / 16 * 16 + 16 * below(4);
-      if (i % 4 == 1) g[below(10)] += below(3) - 1;
-      if (i % 4 == 2) g[below(10)] = below(2) == 0 ? below(5000) : 32'd1 << below(32);
-      if (i % 16 == 3) g[below(10)] ^= 32'd1 << below(32);
+      d[1] = 1 + below(i % 2 == 0 ? 8 : 40);
+      d[0] = d[1] * (1 + below(10));
+      d[2] = 2 * (1 + below(128));
+      d[5] = 32'd16 << below(9);
+      d[6] = i % 3 == 0 ? 8 : 4;
+      d[3] = below(1025);
+      d[4] = 1 + below(i % 4 == 0 ? 300000 : 24000);
+      d[8] = (d[4] + d[5] - 1) / d[5] + 1 + below(3) - (i % 5 == 0 ? 1 : 0);
+      d[7] = d[6] == 4 ? below(258) : 0;
+      d[9] = d[7] == 0 ? 0 : (d[7] + 15) / 16 * 16 + 16 * below(4);
+      if (i % 4 == 1) d[below(10)] += below(3) - 1;
+      if (i % 4 == 2) d[below(10)] = below(2) == 0 ? below(5000) : 32'd1 << below(32);
+      if (i % 16 == 3) d[below(10)] ^= 32'd1 << below(32);
+      g = d;
       @(negedge clk) check = 1'b1;
       @(negedge clk) check = 1'b0;
       cycles = 1;
