@@ -288,6 +288,7 @@ module tb_control (
     rst_n = 1'b0;
     repeat (3) @(negedge clk);
     rst_n = 1'b1;
+    for (int a = int'(acc_pkg::RegToken); a <= int'(acc_pkg::RegNormEpsilon); a += 4) expect_of(8'(a), 32'd0);
     set(acc_pkg::RegIrqGlobal, 32'd1);
     set(acc_pkg::RegIrqEnable, 32'd1);
     set(acc_pkg::RegHeads, 32'd4);

@@ -84,10 +84,12 @@ module tb_memory (
   // Requests that were taken and not answered whole: a ring for each reader.
   int           q_line [0:Readers-1][0:63], q_count [0:Readers-1][0:63], q_head [0:Readers-1], q_n [0:Readers-1];
   int           beat [0:Readers-1], got [0:Readers-1], most_reads = 0, most_writes = 0;
+  int           passed [0:Writers-1];  // writes of others while this one waits
   logic [511:0] shadow [0:Writers-1][0:255];
 
   task automatic clear();
     for (int c = 0; c < int'(Readers); c++) {q_head[c], q_n[c], beat[c], got[c]} = '0;
+    for (int w = 0; w < int'(Writers); w++) passed[w] = 0;
     {rq_valid, rd_ready, wq_valid, rq_taken, wq_taken} = '0;
   endtask
 
@@ -98,6 +100,10 @@ module tb_memory (
     #1;
     rq_taken = rq_valid & rq_ready;
     wq_taken = wq_valid & wq_ready;
+    for (int w = 0; w < int'(Writers); w++) begin
+      passed[w] = !wq_valid[w] || wq_taken[w] ? 0 : passed[w] + int'(wq_taken != '0);
+      if (passed[w] >= int'(Writers)) $fatal(1, "writer %0d waits for %0d writes of others", w, passed[w]);
+    end
     for (int c = 0; c < int'(Readers); c++) begin
       if (rd_valid[c] && rd_ready[c]) begin
         if (q_n[c] == 0) $fatal(1, "reader %0d: a line that it did not ask for", c);
