@@ -55,6 +55,7 @@ static void set_params(const cli_options *o, accllm_compress_params *p)
     p->page = (uint32_t)o->page;
     if (o->recover && strcmp(o->recover, "full") == 0)
         p->recover_tokens = o->recover_tokens ? (uint64_t)o->recover_tokens : 1000000;
+    p->recover_length = (uint32_t)o->recover_length;
     p->recover_rate = o->recover_rate;
     p->start_path = o->recover_from;
     p->target_bpw = o->target_bpw;

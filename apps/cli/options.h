@@ -56,7 +56,7 @@ typedef struct cli_options {
     int64_t top_k, repeat_last;
     /* compress */
     const char *weights, *method, *head, *calib, *recover, *recover_from;
-    int64_t group, calib_tokens, page, recover_tokens;
+    int64_t group, calib_tokens, page, recover_tokens, recover_length;
     double recover_rate, target_bpw, target_size;
     bool resume;
     /* eval, bench, inspect, export */

@@ -62,6 +62,7 @@ const cli_option cli_option_table[] = {
     {"recover-tokens", 0, INT("N", recover_tokens, 1, U32), CLI_COMPRESS, "tokens of recovery training (1000000)"},
     {"recover-from", 0, TEXT("FILE", recover_from), CLI_COMPRESS,
      "start it from this compressed file, made earlier of the same SRC, instead of solving"},
+    {"recover-length", 0, INT("N", recover_length, 32, 4096), CLI_COMPRESS, "tokens of a training sequence (256)"},
     {"recover-rate", 0, REAL("X", recover_rate, 0, 1), CLI_COMPRESS,
      "its learning rate, relative to each matrix (by the format)"},
     {"group", 0, NUMBER_CHOICE("N", group, "32|64|128"), CLI_COMPRESS,

@@ -30,6 +30,7 @@ typedef struct accllm_compress_params {
     uint32_t page;           /* RoPE page; 0: 256 */
     uint32_t kv_bits;        /* 0: 4 from head_dim 32 on, else 8 */
     uint64_t recover_tokens; /* tokens of distillation after the solver (calibration text); 0: none */
+    uint32_t recover_length; /* tokens of a training sequence, 32 to 4096; 0: 256 */
     double recover_rate;     /* learning rate relative to each matrix's rms; 0: by the format */
     const char *start_path;  /* recovery starts from this packed file of the same model instead of the solver's codes,
                               * with its formats (weights NULL); NULL: the solver's */

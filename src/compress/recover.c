@@ -12,7 +12,6 @@
 #include "core/memory.h"
 #include "train/train.h"
 
-#define BATCH 4u
 #define HELD_OUT 16u /* sequences */
 /* Learning rates beside that of the matrices. Rows of rare tokens have gradients of noise, which Adam makes large. */
 #define SCALE_RATE 0.5f /* of log scales */
@@ -25,7 +24,7 @@ typedef struct recovery {
     acc_run *r;
     acc_train_model student, teacher;
     int32_t *ids; /* training sequences, then the held-out ones */
-    uint32_t n_seqs, n_held_out, seq_len;
+    uint32_t n_seqs, n_held_out, seq_len, batch;
     uint64_t steps;
     float rate; /* of the matrices on average, relative to their rms */
     uint8_t *blob[ACC_LINEARS];
@@ -44,14 +43,22 @@ static float default_rate(acc_format f)
 
 static uint32_t sequence_length(const acc_run *r)
 {
-    return r->hp->n_ctx_train < ACC_RECOVER_LEN ? r->hp->n_ctx_train : ACC_RECOVER_LEN;
+    const uint32_t len = r->p->recover_length ? r->p->recover_length : ACC_RECOVER_LEN;
+    return r->hp->n_ctx_train < len ? r->hp->n_ctx_train : len;
+}
+
+/* Sequences of a step, so that one of 1,024 tokens at most takes the memory of four of 256; a divisor of HELD_OUT. */
+static uint32_t batch_size(uint32_t seq_len)
+{
+    return seq_len <= 256 ? 4 : seq_len <= 512 ? 2 : 1;
 }
 
 uint64_t acc_run_recover_bytes(const acc_run *r)
 {
     const acc_hparams *hp = r->hp;
     return acc_train_model_bytes(hp, true, true) + acc_train_model_bytes(hp, false, false) +
-           acc_trainer_bytes(hp, BATCH, sequence_length(r), true, true, acc_pool_size(r->rt->pool));
+           acc_trainer_bytes(hp, batch_size(sequence_length(r)), sequence_length(r), true, true,
+                             acc_pool_size(r->rt->pool));
 }
 
 /* ---- the text ---- */
@@ -82,17 +89,18 @@ static accllm_status load_text(recovery *v, accllm_error *err)
     ACC_TRY(accllm_tokenizer_open(&tok, r->src_path, err));
     accllm_status s = acc_calibration_create(&c, tok, r->p->calib_path, UINT32_MAX, len, r->hp->n_vocab, err);
     accllm_tokenizer_free(&tok);
-    if (s == ACCLLM_OK && c.n_seqs < BATCH)
+    if (s == ACCLLM_OK) v->batch = batch_size(c.seq_len);
+    if (s == ACCLLM_OK && c.n_seqs < v->batch)
         s = acc_fail(err, ACCLLM_E_ARG,
                      "recovery: the calibration text has %u sequences of %u tokens; it takes at least %u", c.n_seqs,
-                     c.seq_len, BATCH);
+                     c.seq_len, v->batch);
     if (s == ACCLLM_OK) s = split_text(v, &c, err);
     if (s == ACCLLM_OK) {
-        v->steps = r->p->recover_tokens / (BATCH * (uint64_t)v->seq_len);
+        v->steps = r->p->recover_tokens / (v->batch * (uint64_t)v->seq_len);
         if (v->steps == 0) v->steps = 1;
-        if (v->steps * BATCH > v->n_seqs)
+        if (v->steps * v->batch > v->n_seqs)
             acc_run_note(r, "recovery goes %.1f times through the text's %u sequences",
-                         (double)(v->steps * BATCH) / v->n_seqs, v->n_seqs);
+                         (double)(v->steps * v->batch) / v->n_seqs, v->n_seqs);
     }
     acc_calibration_free(&c);
     return s;
@@ -325,7 +333,7 @@ static accllm_status train(recovery *v, accllm_error *err)
                                 .seq_len = v->seq_len,
                                 .held_out = v->ids + held,
                                 .n_held_out = v->n_held_out,
-                                .batch = BATCH,
+                                .batch = v->batch,
                                 .steps = v->steps,
                                 .scale_rate = SCALE_RATE * v->rate,
                                 .keep_all = true,

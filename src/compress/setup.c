@@ -40,6 +40,8 @@ static accllm_status parse_params(acc_run *r, accllm_error *err)
     if (p->recover_tokens > UINT32_MAX || p->recover_rate < 0 || p->recover_rate > 1)
         return acc_fail(err, ACCLLM_E_ARG, "recovery: %llu tokens at a rate of %g",
                         (unsigned long long)p->recover_tokens, p->recover_rate);
+    if (p->recover_length && (p->recover_length < 32 || p->recover_length > 4096))
+        return acc_fail(err, ACCLLM_E_ARG, "recovery: sequences of %u tokens; from 32 to 4096", p->recover_length);
     const bool target = p->target_bpw != 0 || p->target_bytes != 0;
     if (!(p->target_bpw >= 0 && p->target_bpw <= 32))
         return acc_fail(err, ACCLLM_E_ARG, "a target of %g bits per weight", p->target_bpw);
@@ -242,6 +244,7 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
                    {"calibration tokens", (uint64_t)r->cal.n_seqs * r->cal.seq_len},
                    {"calibration length", r->cal.seq_len},
                    {"recovery rate, millionths", (uint64_t)(r->p->recover_rate * 1e6)},
+                   {"recovery sequence length", r->p->recover_length},
                    {"solver revision", 6}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));

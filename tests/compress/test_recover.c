@@ -99,6 +99,7 @@ static void a_run_goes_on_from_a_packed_file(void **state)
         f.p.method = "rtn";
         f.p.recover_tokens = TOKENS;
         f.p.recover_rate = 0.02;
+        f.p.recover_length = i == 1 ? 32 : 0;
         must_compress(&f, NULL);
         note_of(&f, &before, &after);
         char *first = strdup(beside(&f, ".first"));
@@ -139,6 +140,9 @@ static void too_little_text_is_refused(void **state)
     f.p.recover_tokens = 1000;
     assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
     assert_non_null(strstr(f.err.text, "recovery: the calibration text has"));
+    f.p.recover_length = 31;
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    f.p.recover_length = 0;
     f.p.recover_rate = -1;
     assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
     assert_int_equal(unlink(path), 0);
