@@ -48,7 +48,7 @@ class W2s(Shipped, Case):
 
 class Mixed(Shipped, Case):
     name, place, bits, formats = "mixed", 1, 4.2, {"w2s", "w4"}
-    hash, ppl = "82cfaa90dfb46b54", 26.270454
+    hash, ppl = "6b53059287d8af7a", 26.547345
 
 
 if __name__ == "__main__":
