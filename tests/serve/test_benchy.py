@@ -5,17 +5,11 @@ import os
 import sys
 import tempfile
 
-VENV = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".venv", "bin", "python"))
+import clients
+
 HOME = tempfile.TemporaryDirectory(prefix="accllm-benchy-")
 os.environ.update(HOME=HOME.name, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
-try:
-    import llama_benchy  # noqa: F401 - run as a program
-    import tokenizers
-except ImportError:
-    if sys.executable != VENV and os.path.exists(VENV):
-        os.execv(VENV, [VENV, *sys.argv])
-    print("1..0 # SKIP llama-benchy is not installed: scripts/setup --clients")
-    sys.exit(77)
+clients.need("llama-benchy is", "--clients", "llama_benchy", "tokenizers")  # the first is run as a program
 
 import functools
 import http.server
@@ -23,6 +17,8 @@ import json
 import subprocess
 import threading
 import unittest
+
+import tokenizers
 
 import server
 from server import FOLDER, Models, Server, common

@@ -3,25 +3,20 @@
 installed (scripts/setup --clients brings it into .venv)."""
 import json
 import os
-import sys
 import tempfile
 
-VENV = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".venv", "bin", "python"))
+import clients
+
 CACHE = tempfile.TemporaryDirectory(prefix="accllm-lm-eval-")
 os.environ.update(HF_HOME=CACHE.name, HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1",
                   TOKENIZERS_PARALLELISM="false")
-try:
-    import lm_eval
-    import requests  # noqa: F401 - of the harness's "api" extra
-except ImportError:
-    if sys.executable != VENV and os.path.exists(VENV):
-        os.execv(VENV, [VENV, *sys.argv])
-    print("1..0 # SKIP lm-eval is not installed: scripts/setup --clients")
-    sys.exit(77)
+clients.need("lm-eval is", "--clients", "lm_eval", "requests")  # requests: of the harness's "api" extra
 
 import random
 import subprocess
 import unittest
+
+import lm_eval
 from lm_eval.tasks import TaskManager
 
 import server

@@ -1,19 +1,13 @@
 """accllm serve driven by the official OpenAI client. Skipped where the client is not installed (scripts/setup --python
 brings it into .venv)."""
-import os
-import sys
+import clients
 
-VENV = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".venv", "bin", "python"))
-try:
-    import openai
-except ImportError:
-    if sys.executable != VENV and os.path.exists(VENV):
-        os.execv(VENV, [VENV, *sys.argv])
-    print("1..0 # SKIP the openai client is not installed: scripts/setup --python")
-    sys.exit(77)
+clients.need("the openai client is", "--python", "openai")
 
 import threading
 import unittest
+
+import openai
 
 import server
 from server import PROMPT, Models, Server, common

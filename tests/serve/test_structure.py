@@ -2,20 +2,15 @@
 checked with jsonschema. The models have random weights or write fairy tales; none would write JSON by itself. Skipped where
 client or checker are not installed (scripts/setup --python brings them into .venv)."""
 import json
-import os
-import sys
 
-VENV = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".venv", "bin", "python"))
-try:
-    import jsonschema
-    import openai
-except ImportError:
-    if sys.executable != VENV and os.path.exists(VENV):
-        os.execv(VENV, [VENV, *sys.argv])
-    print("1..0 # SKIP the openai client or jsonschema is not installed: scripts/setup --python")
-    sys.exit(77)
+import clients
+
+clients.need("the openai client or jsonschema is", "--python", "jsonschema", "openai")
 
 import unittest
+
+import jsonschema
+import openai
 
 import server
 from server import PROMPT, Models, Server, common
