@@ -142,9 +142,11 @@ static void too_little_text_is_refused(void **state)
     assert_non_null(strstr(f.err.text, "recovery: the calibration text has"));
     f.p.recover_length = 31;
     assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    assert_non_null(strstr(f.err.text, "recovery: sequences of 31 tokens"));
     f.p.recover_length = 0;
     f.p.recover_rate = -1;
     assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    assert_non_null(strstr(f.err.text, "at a rate of -1"));
     assert_int_equal(unlink(path), 0);
     free(path);
     f.p.resume = false;
