@@ -41,11 +41,14 @@ static inline void acc_transpose_lanes(__m512i x[4])
     x[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
 }
 
+/* Sum of n codes, a multiple of 32. */
 static inline int32_t acc_sum_codes(const int8_t *a, uint32_t n)
 {
-    int32_t s = 0;
-    for (uint32_t i = 0; i < n; i++) s += a[i];
-    return s;
+    __m512i sum = _mm512_setzero_si512();
+    for (uint32_t i = 0; i < n; i += 32)
+        sum = acc_dot(sum, _mm512_set1_epi8(1),
+                      _mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)(a + i))));
+    return _mm512_reduce_add_epi32(sum);
 }
 
 #endif

@@ -13,16 +13,12 @@ typedef struct tokens {
     uint32_t n;
 } tokens;
 
-/* Copies a group of codes, a multiple of 32, flipped; returns their sum before. */
-static inline int32_t copy_codes(int8_t *to, const int8_t *from, uint32_t n, __m256i flip)
+/* n: a multiple of 32. */
+static inline void copy_flipped(int8_t *to, const int8_t *from, uint32_t n, __m256i flip)
 {
-    __m512i sum = _mm512_setzero_si512();
-    for (uint32_t i = 0; i < n; i += 32) {
-        const __m256i x = _mm256_loadu_si256((const __m256i *)(from + i));
-        _mm256_storeu_si256((__m256i *)(to + i), _mm256_xor_si256(x, flip));
-        sum = acc_dot(sum, _mm512_set1_epi8(1), _mm512_zextsi256_si512(x));
-    }
-    return _mm512_reduce_add_epi32(sum);
+    for (uint32_t i = 0; i < n; i += 32)
+        _mm256_storeu_si256((__m256i *)(to + i),
+                            _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(from + i)), flip));
 }
 
 static tokens pack_tokens(const acc_matmul *e, const acc_weight *w, const int8_t *a, size_t lda, uint32_t n,
@@ -35,7 +31,9 @@ static tokens pack_tokens(const acc_matmul *e, const acc_weight *w, const int8_t
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t cg = 0; cg < w->col_groups; cg++) {
             const size_t at = (size_t)cg * n + i;
-            t.start[at] = -e->offset * copy_codes(t.codes + at * group, a + i * lda + (size_t)cg * group, group, flip);
+            const int8_t *from = a + i * lda + (size_t)cg * group;
+            copy_flipped(t.codes + at * group, from, group, flip);
+            t.start[at] = e->offset == 0 ? 0 : -e->offset * acc_sum_codes(from, group);
         }
     return t;
 }
