@@ -21,8 +21,7 @@ const cli_command cli_commands[] = {
      "\"string\"}}'"},
     {"chat", CLI_CHAT, cmd_chat, "MODEL", "talk with a model",
      "Commands inside: /help /reset /system /save /load /stats /exit. A line that ends in \\ goes on in the next. "
-     "Ctrl-C stops an answer; "
-     "at the prompt, twice ends the program.",
+     "Ctrl-C stops an answer; at the prompt, twice ends the program.",
      "accllm chat small.gguf\n"
      "accllm chat small.gguf --system 'Answer in one sentence.' --pin-system"},
     {"serve", CLI_SERVE, cmd_serve, "MODEL", "serve a model over HTTP as OpenAI's API does",
