@@ -109,7 +109,8 @@ accllm_status acc_run_copy_start(acc_run *r, accllm_error *err) ACC_MUST_CHECK; 
 
 /* recover.c: distillation of the whole model from its source (--recover); nothing where it is off */
 accllm_status acc_run_recover(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
-uint64_t acc_run_recover_bytes(const acc_run *r); /* memory it will take */
+uint64_t acc_run_recover_bytes(const acc_run *r);  /* memory it will take */
+uint32_t acc_run_recover_length(const acc_run *r); /* tokens of a training sequence */
 
 /* output.c */
 void acc_run_take_levels(acc_run *r);                                          /* of the solved matrices */

@@ -41,7 +41,7 @@ static float default_rate(acc_format f)
     return f == ACC_FMT_W2S || f == ACC_FMT_W2 ? 0.01f : 0.001f;
 }
 
-static uint32_t sequence_length(const acc_run *r)
+uint32_t acc_run_recover_length(const acc_run *r)
 {
     const uint32_t len = r->p->recover_length ? r->p->recover_length : ACC_RECOVER_LEN;
     return r->hp->n_ctx_train < len ? r->hp->n_ctx_train : len;
@@ -57,7 +57,7 @@ uint64_t acc_run_recover_bytes(const acc_run *r)
 {
     const acc_hparams *hp = r->hp;
     return acc_train_model_bytes(hp, true, true) + acc_train_model_bytes(hp, false, false) +
-           acc_trainer_bytes(hp, batch_size(sequence_length(r)), sequence_length(r), true, true,
+           acc_trainer_bytes(hp, batch_size(acc_run_recover_length(r)), acc_run_recover_length(r), true, true,
                              acc_pool_size(r->rt->pool));
 }
 
@@ -85,7 +85,7 @@ static accllm_status load_text(recovery *v, accllm_error *err)
     acc_run *r = v->r;
     accllm_tokenizer *tok;
     acc_calibration c = {0};
-    const uint32_t len = sequence_length(r);
+    const uint32_t len = acc_run_recover_length(r);
     ACC_TRY(accllm_tokenizer_open(&tok, r->src_path, err));
     accllm_status s = acc_calibration_create(&c, tok, r->p->calib_path, UINT32_MAX, len, r->hp->n_vocab, err);
     accllm_tokenizer_free(&tok);

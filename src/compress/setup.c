@@ -244,7 +244,7 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
                    {"calibration tokens", (uint64_t)r->cal.n_seqs * r->cal.seq_len},
                    {"calibration length", r->cal.seq_len},
                    {"recovery rate, millionths", (uint64_t)(r->p->recover_rate * 1e6)},
-                   {"recovery sequence length", r->p->recover_length},
+                   {"recovery sequence length", acc_run_recover_length(r)},
                    {"solver revision", 6}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));

@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Kills `accllm compress` (SIGKILL) at random moments, resumes, and wants the bytes of an undisturbed run.
+"""Kills `accllm compress` at random moments, resumes, and wants the bytes of an undisturbed run.
 
-kill_resume.py ACCLLM MAKE_TINY [ROUNDS] [SOURCE]   without SOURCE: a tiny random checkpoint"""
+kill_resume.py ACCLLM MAKE_TINY [--rounds N] [--source FILE] [--signal term] [--options="--weights w2 ..."]   without --source:
+a tiny random checkpoint; options are for compress. SIGTERM lets recovery training write a checkpoint first, SIGKILL does not."""
+import argparse
 import hashlib
 import json
 import os
 import random
+import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-
-ACCLLM, MAKE_TINY = sys.argv[1:3]
 
 
 def digest(path):
@@ -19,63 +21,66 @@ def digest(path):
         return hashlib.sha256(f.read()).hexdigest()
 
 
-def command(source, out, *more):
-    return [ACCLLM, "compress", source, out, "--weights", "w2s", "-t", "2", "--calib-tokens", "3000", *more]
+def arguments():
+    a = argparse.ArgumentParser(description=__doc__)
+    a.add_argument("accllm")
+    a.add_argument("make_tiny")
+    a.add_argument("--rounds", type=int, default=10)
+    a.add_argument("--source")
+    a.add_argument("--signal", choices=["kill", "term"], default="kill")
+    a.add_argument("--options", default="--weights w2s -t 2 --calib-tokens 3000")
+    return a.parse_args()
 
 
-def finish(source, out, *more):
+def finish(words):
     """Runs to the end; returns how many layers it took over from an interrupted run."""
-    r = subprocess.run(command(source, out, "--json", *more), capture_output=True, text=True, check=False)
+    r = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
     if r.returncode != 0:
         sys.exit(f"{' '.join(r.args)}: exit {r.returncode}: {r.stderr}")
     return json.loads(r.stdout)["resumed_layers"]
 
 
-def undisturbed(source, out):
-    begin = time.monotonic()
-    finish(source, out)
-    return digest(out), time.monotonic() - begin
-
-
-def one_round(source, out, seconds, rng):
+def one_round(words, number, seconds, rng):
     """Starts afresh, kills one to three times, then lets a resumed run finish. Returns how often it was killed and how
     many layers that run took over."""
     kills, resume = 0, []
     for _ in range(rng.randint(1, 3)):
-        p = subprocess.Popen(command(source, out, *resume), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        p = subprocess.Popen([*words, *resume], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             p.wait(timeout=rng.uniform(0, seconds))
             break  # it was done before its time came
         except subprocess.TimeoutExpired:
-            p.kill()
+            p.send_signal(number)
             p.wait()
             kills += 1
         resume = ["--resume"]
-    return kills, finish(source, out, "--resume")
+    return kills, finish([*words, "--resume"])
 
 
 def main():
-    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 10
+    args = arguments()
+    number = signal.SIGKILL if args.signal == "kill" else signal.SIGTERM
     rng = random.Random(20240607)
     with tempfile.TemporaryDirectory() as folder:
-        source, out = os.path.join(folder, "src.gguf"), os.path.join(folder, "out.gguf")
-        if len(sys.argv) > 4:
-            source = sys.argv[4]
-        else:
-            subprocess.run([MAKE_TINY, source, "layers=6", "heads=8", "ff=512"], check=True)
-        want, seconds = undisturbed(source, out)
+        source, out = args.source or os.path.join(folder, "src.gguf"), os.path.join(folder, "out.gguf")
+        if not args.source:
+            subprocess.run([args.make_tiny, source, "layers=6", "heads=8", "ff=512"], check=True)
+        words = [args.accllm, "compress", source, out, *shlex.split(args.options)]
+        begin = time.monotonic()
+        finish(words)
+        want, seconds = digest(out), time.monotonic() - begin
         kills = resumed = 0
-        for i in range(rounds):
+        for i in range(args.rounds):
             os.unlink(out)
-            k, layers = one_round(source, out, seconds, rng)
+            k, layers = one_round(words, number, seconds, rng)
             kills, resumed = kills + k, resumed + layers
             if digest(out) != want:
                 sys.exit(f"round {i}: the resumed output differs")
             left = sorted(os.listdir(folder))
             if [n for n in left if n.endswith((".work", ".part"))]:
                 sys.exit(f"round {i}: left behind: {left}")
-        print(f"{rounds} rounds, {kills} kills in runs of {seconds:.1f} s, {resumed} layers taken over: the same bytes each time")
-        if kills < rounds // 2 or resumed == 0:
+        print(f"{args.rounds} rounds, {kills} kills in runs of {seconds:.1f} s, {resumed} layers taken over: the same bytes each time")
+        if kills < args.rounds // 2 or resumed == 0:
             sys.exit("too few kills to tell anything")
 
 
