@@ -66,8 +66,13 @@ module lane_lemma (
 
   logic signed [13:0] want, want1_q, want2_q, want3_q;
   logic               legal, legal1_q, legal2_q, legal3_q;
-  assign want = 14'(12'(w0) * 12'(signed'(act_i[7:0]))) + 14'(12'(w1) * 12'(signed'(act_i[15:8]))) +
-                14'(12'(w2) * 12'(signed'(act_i[23:16]))) + 14'(12'(w3) * 12'(signed'(act_i[31:24])));
+  // A weight's magnitude times the activation, then its sign.
+  function automatic logic signed [13:0] times(input logic signed [3:0] w, input logic [7:0] act);
+    logic signed [11:0] product;
+    product = 12'({1'b0, w < 0 ? 3'(-w) : w[2:0]}) * 12'(signed'(act));
+    times   = 14'(w < 0 ? -product : product);
+  endfunction
+  assign want = times(w0, act_i[7:0]) + times(w1, act_i[15:8]) + (times(w2, act_i[23:16]) + times(w3, act_i[31:24]));
   assign legal = levels_i != 2'd3 && act_i[7:0] != 8'h80 && act_i[15:8] != 8'h80 && act_i[23:16] != 8'h80 &&
                  act_i[31:24] != 8'h80;
   always_ff @(posedge clk_i) begin
