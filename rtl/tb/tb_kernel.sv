@@ -168,7 +168,7 @@ module kernel_rig #(
 
   // ---- runs ----
 
-  int cycles, stopping;
+  int cycles, stopping, place;
   // A token as the device model's registers have it; ends with the interrupt.
   task automatic run();
     for (int r = int'(acc_pkg::RegToken); r <= int'(acc_pkg::RegWantLogits); r += 4)
@@ -253,13 +253,11 @@ module kernel_rig #(
     stall = 1;
     faulty(1, acc_pkg::ErrorMemory, 2);
     faulty(2, acc_pkg::ErrorTimeout, 37);
+    place = golden_kernel_register(int'(acc_pkg::RegRingPage));
     misplaced(acc_pkg::RegRingPage, golden_kernel_register(int'(acc_pkg::RegRingPages)));
-    for (int bit_of = 9; bit_of < 32; bit_of += 11) begin
-      some_token(38, 0);
-      misplaced(acc_pkg::RegRingPage, golden_kernel_register(int'(acc_pkg::RegRingPage)) | 1 << bit_of);
-    end
+    for (int k = 9; k < 32; k += 11) misplaced(acc_pkg::RegRingPage, place | 1 << k);
+    some_token(38, 0);
     if (golden_kernel_register(int'(acc_pkg::RegNear)) != 0) begin
-      some_token(38, 0);
       misplaced(acc_pkg::RegNearSlot, golden_kernel_register(int'(acc_pkg::RegNearPositions)));
       misplaced(acc_pkg::RegNearSlot, 1 << 9);
     end

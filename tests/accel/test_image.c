@@ -15,6 +15,7 @@
 
 #include "accel/compile.h"
 #include "accel/device_model.h"
+#include "accel/rtl_device.h"
 #include "accel/stream.h"
 #include "core/hash.h"
 #include "core/memory.h"
@@ -121,6 +122,7 @@ static void images_survive_writing(void **state)
         acc_image a = compiled(channels), b = compiled(channels), r;
         uint8_t *bytes;
         size_t n;
+        accllm_error err;
         assert_true(a.h.content == b.h.content);
         assert_int_equal(acc_image_write(&a, &bytes, &n, NULL), ACCLLM_OK);
         assert_int_equal(acc_image_read(&r, bytes, n, NULL), ACCLLM_OK);
@@ -129,11 +131,15 @@ static void images_survive_writing(void **state)
         for (uint32_t i = 0; i < 200; i++) {
             const size_t at = acc_random(1, i) % n;
             bytes[at] ^= (uint8_t)(1u << i % 8);
-            assert_int_not_equal(acc_image_read(&r, bytes, n, NULL), ACCLLM_OK);
+            assert_int_not_equal(acc_image_read(&r, bytes, n, &err), ACCLLM_OK);
+            if (at >= sizeof a.h) assert_non_null(strstr(err.text, "its hash differs"));
             bytes[at] ^= (uint8_t)(1u << i % 8);
         }
-        for (size_t cut = 0; cut < n; cut += 1 + n / 97)
-            assert_int_not_equal(acc_image_read(&r, bytes, cut, NULL), ACCLLM_OK);
+        for (size_t cut = 0; cut < n; cut += 1 + n / 97) {
+            assert_int_not_equal(acc_image_read(&r, bytes, cut, &err), ACCLLM_OK);
+            assert_non_null(
+                strstr(err.text, cut < sizeof a.h ? "hold no header" : "bytes behind the header instead of"));
+        }
         acc_free(bytes);
         acc_image_free(&a);
         acc_image_free(&b);
@@ -362,6 +368,36 @@ static void bad_images_are_refused_by_name(void **state)
     }
 }
 
+/* Writes a W2S code of 7 bits into an octet (image.h). */
+static void put_code(uint8_t *octet, unsigned column, unsigned row, unsigned code)
+{
+    for (unsigned k = 0; k < 7; k++) {
+        const unsigned bit = 7 * row + k, b = bit / 8;
+        uint8_t *at = column < 7 ? octet + 64 * column + b : octet + 64 * (b / 8) + 56 + b % 8;
+        *at = (uint8_t)((*at & ~(1u << bit % 8)) | (code >> k & 1u) << bit % 8);
+    }
+}
+
+/* In any column of an octet; the last code that means something is not one. */
+static void every_reserved_code_is_refused(void **state)
+{
+    (void)state;
+    acc_image im = compiled(1);
+    const acc_inst *mm = &program(&im)[find(&im, ACC_OP_MM)];
+    uint8_t *octet = acc_image_line(&im, 0, acc_inst_get(mm, ACC_F_STREAM)), saved[7 * 64];
+    memcpy(saved, octet, sizeof saved);
+    for (unsigned code = ACC_W2S_CODES - 1; code < 128; code++)
+        for (unsigned column = 0; column < 8; column++) {
+            accllm_error err = {0};
+            put_code(octet, column, (9 * code + 5 * column) % ACC_TILE_ROWS, code);
+            im.h.content = acc_image_content(&im);
+            const bool refused = acc_image_check(&im, &err) != ACCLLM_OK && strstr(err.text, "a reserved weight code");
+            if (refused != (code >= 121)) fail_msg("code %u in column %u: %s", code, column, err.text);
+            memcpy(octet, saved, sizeof saved);
+        }
+    acc_image_free(&im);
+}
+
 static void a_device_of_another_shape_is_refused(void **state)
 {
     (void)state;
@@ -380,32 +416,80 @@ static void a_device_of_another_shape_is_refused(void **state)
 }
 
 /* What reaches a device without the check ends in a named error, never in a hang or a stray access. */
+static const struct {
+    void (*spoil)(acc_image *im);
+    const char *says;
+} bad_programs[] = {
+    {unknown_opcode, "bad opcode"},  {endless_wait, "deadlock"},      {wide_matrix, "bad field"},
+    {params_address, "bad address"}, {gain_address, "bad address"},   {vector_memory, "bad field"},
+    {vector_length, "bad field"},    {wrong_heads, "bad field"},      {small_ring, "bad field"},
+    {spare_bits, "bad field"},       {waits_for_itself, "bad field"}, {unknown_levels, "bad field"},
+    {empty_matrix, "bad field"},     {no_rounds, "bad field"},        {loop_in_a_loop, "bad field"},
+};
+#define N_BAD_PROGRAMS (sizeof bad_programs / sizeof *bad_programs)
+
+static acc_device model_of(const acc_image *im)
+{
+    const acc_image_region last = im->h.region[ACC_REGION_LOGITS];
+    acc_device d;
+    assert_int_equal(acc_device_model_open(&d, im->h.channels, last.line + last.lines, NULL, 0, NULL), ACCLLM_OK);
+    return d;
+}
+
+static void ends_in_its_error(size_t i, acc_device *d, const acc_image *bad, accllm_error *err)
+{
+    assert_int_equal(acc_device_load(d, bad, NULL), ACCLLM_OK);
+    if (acc_device_run(d, 5, 0, true, err) != ACCLLM_E_IO) fail_msg("case %zu", i);
+    if (!strstr(err->text, bad_programs[i].says)) fail_msg("case %zu: %s", i, err->text);
+}
+
 static void a_device_survives_bad_programs(void **state)
 {
     (void)state;
-    static const struct {
-        void (*spoil)(acc_image *im);
-        const char *says;
-    } cases[] = {
-        {unknown_opcode, "bad opcode"},  {endless_wait, "deadlock"},      {wide_matrix, "bad field"},
-        {params_address, "bad address"}, {gain_address, "bad address"},   {vector_memory, "bad field"},
-        {vector_length, "bad field"},    {wrong_heads, "bad field"},      {small_ring, "bad field"},
-        {spare_bits, "bad field"},       {waits_for_itself, "bad field"}, {unknown_levels, "bad field"},
-        {empty_matrix, "bad field"},     {no_rounds, "bad field"},        {loop_in_a_loop, "bad field"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < N_BAD_PROGRAMS; i++) {
         acc_image im = compiled(1);
-        const acc_image_region last = im.h.region[ACC_REGION_LOGITS];
+        acc_device d = model_of(&im);
         accllm_error err;
-        acc_device d;
-        cases[i].spoil(&im);
-        assert_int_equal(acc_device_model_open(&d, 1, last.line + last.lines, NULL, 0, NULL), ACCLLM_OK);
-        assert_int_equal(acc_device_load(&d, &im, NULL), ACCLLM_OK);
-        if (acc_device_run(&d, 5, 0, true, &err) != ACCLLM_E_IO) fail_msg("case %zu", i);
-        if (!strstr(err.text, cases[i].says)) fail_msg("case %zu: %s", i, err.text);
+        bad_programs[i].spoil(&im);
+        ends_in_its_error(i, &d, &im, &err);
         acc_device_close(&d);
         acc_image_free(&im);
     }
+}
+
+/* With the model's words and place, and the next run works. */
+static void the_rtl_survives_bad_programs(void **state)
+{
+    (void)state;
+    accllm_error err;
+    accllm_runtime *rt;
+    uint32_t channels;
+    assert_int_equal(accllm_runtime_create(&rt, NULL, NULL), ACCLLM_OK);
+    if (acc_rtl_channels(&channels, &err) != ACCLLM_OK) fail_msg("%s", err.text);
+    acc_image good = compiled(channels);
+    acc_device rtl, d = model_of(&good);
+    if (acc_rtl_open(&rtl, &good.h, rt, &err) != ACCLLM_OK) fail_msg("%s", err.text);
+    for (size_t i = 0; i < N_BAD_PROGRAMS; i++) {
+        acc_image bad = compiled(channels);
+        float want[300], logits[300];
+        accllm_error model_err;
+        bad_programs[i].spoil(&bad);
+        ends_in_its_error(i, &d, &bad, &model_err);
+        ends_in_its_error(i, &rtl, &bad, &err);
+        assert_string_equal(err.text, model_err.text);
+        acc_image_free(&bad);
+        for (int on_rtl = 0; on_rtl < 2; on_rtl++) {
+            acc_device *of = on_rtl ? &rtl : &d;
+            assert_int_equal(acc_device_load(of, &good, NULL), ACCLLM_OK);
+            assert_int_equal(acc_device_run(of, 5, 0, true, NULL), ACCLLM_OK);
+            assert_int_equal(acc_device_logits(of, on_rtl ? logits : want, NULL), ACCLLM_OK);
+        }
+        assert_memory_equal(logits, want, sizeof want);
+    }
+    acc_device_close(&d);
+    acc_device_close(&rtl);
+    acc_image_free(&good);
+    accllm_runtime_free(&rt);
 }
 
 /* The device's own argmax is the lowest index of the largest logit. */
@@ -451,14 +535,18 @@ static void models_that_do_not_fit_are_refused(void **state)
     assert_non_null(strstr(err.text, "window (segments)"));
 }
 
-int main(void)
+/* "rtl": the one test that needs the RTL (ACCLLM_RTL); otherwise all others. */
+int main(int argc, char **argv)
 {
+    const struct CMUnitTest on_the_rtl[] = {cmocka_unit_test(the_rtl_survives_bad_programs)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_keep_to_themselves),          cmocka_unit_test(text_names_everything),
         cmocka_unit_test(octets_hold_the_files_codes),        cmocka_unit_test(images_survive_writing),
         cmocka_unit_test(bad_images_are_refused_by_name),     cmocka_unit_test(a_device_of_another_shape_is_refused),
         cmocka_unit_test(a_device_survives_bad_programs),     cmocka_unit_test(the_best_token_is_found),
-        cmocka_unit_test(models_that_do_not_fit_are_refused),
+        cmocka_unit_test(models_that_do_not_fit_are_refused), cmocka_unit_test(every_reserved_code_is_refused),
     };
+    if (argc == 2 && strcmp(argv[1], "rtl") == 0)
+        return cmocka_run_group_tests_name("image-rtl", on_the_rtl, setup, teardown);
     return cmocka_run_group_tests_name("image", tests, setup, teardown);
 }

@@ -7,8 +7,8 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
-ROOT, BUILD, COSIM = (os.path.abspath(a) for a in sys.argv[3:6])
-del sys.argv[3:6]
+ROOT, BUILD, COSIM, TEST_IMAGE = (os.path.abspath(a) for a in sys.argv[3:7])
+del sys.argv[3:7]
 import common
 from common import ACCLLM, Case
 
@@ -46,6 +46,19 @@ class Rtl(Case):
         cpu, rtl = (self.json("run", path, "-p", PROMPT, "-n", "2", "--temp", "0", "--backend", b) for b in ("cpu", "rtl"))
         for key in ("ids", "text", "trace_hash", "prompt_tokens"):
             self.assertEqual(cpu[key], rtl[key])
+
+    def test_perplexity_is_the_cpus(self):
+        path = self.pack("w2s")
+        text = os.path.join(ROOT, "data", "evaluation.txt")
+        cpu, rtl = (self.json("eval", "ppl", path, "--text", text, "--max-tokens", "4", "--backend", b) for b in ("cpu", "rtl"))
+        for key in ("ppl", "nll", "nats_per_byte", "tokens", "windows"):
+            self.assertEqual(cpu[key], rtl[key])
+
+    # The device model's words for each, and the next run works.
+    def test_bad_programs_end_in_their_error(self):
+        r = subprocess.run([TEST_IMAGE, "rtl"], capture_output=True, text=True, env=self.env, cwd=self.dir)
+        self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+        self.assertIn("the_rtl_survives_bad_programs", r.stdout)
 
     def test_every_instruction_is_the_model(self):
         for weights, kv, more in (("w2s", "4", ["--window", "16", "--depth", "70"]), ("w8", "8", ["--stall", "3", "--latency", "9"])):
