@@ -38,8 +38,8 @@ static float draw_float(uint32_t exponent, uint32_t spread)
 
 static void draw_geometry(uint32_t most_heads)
 {
-    static const uint32_t dims[] = {2, 6, 24, 32, 36, 48, 64, 80, 100, 128, 192, 256};
-    g = (acc_geometry){.head_dim = dims[draw() % (sizeof dims / sizeof *dims)],
+    static const uint32_t dims[] = {2, 6, 24, 32, 36, 48, 64, 80, 100, 128, 192, 250, 256};
+    g = (acc_geometry){.head_dim = draw() % 3 ? dims[draw() % (sizeof dims / sizeof *dims)] : 2 + 2 * (draw() % 128),
                        .n_kv_heads = 1 + draw() % most_heads,
                        .kv_bits = draw() % 3 ? 4 : 8,
                        .page = 16u << draw() % 3,
@@ -51,7 +51,13 @@ static void draw_geometry(uint32_t most_heads)
         g.window = 500 + draw() % 600;
         g.sinks = draw() % 2 ? 500 + draw() % 100 : 0;
     }
-    g.ring_pages = (g.window + 2 * g.page - 1) / g.page + draw() % 2;
+    const bool large = draw() % 6 == 0; /* far more of the ring than is seen */
+    if (large) {
+        g.head_dim = dims[draw() % 4];
+        g.n_heads = g.n_kv_heads = 1;
+        g.page <<= draw() % 7;
+    }
+    g.ring_pages = (g.window + 2 * g.page - 1) / g.page + draw() % (large ? (1u << 18) / g.page : 2);
     if (g.kv_bits == 4 && draw() % 4) {
         g.near = 1 + draw() % 40;
         g.near_positions = (g.near + 31) / 16 * 16 + 16 * (draw() % 2);
@@ -65,14 +71,14 @@ static void set(acc_isa_register r, uint64_t value)
 
 static void set_registers(void)
 {
-    const uint64_t some = g.sinks + draw() % (2 * g.window + 2 * g.page), kind = draw() % 8;
+    const uint64_t some = g.sinks + draw() % (2 * g.ring_pages * g.page), kind = draw() % 8;
     const uint64_t t = kind == 0 && g.sinks ? draw() % g.sinks
                        : kind == 1          ? (UINT64_C(1) << 32) - 20 + draw() % 40
                        : kind == 2          ? UINT64_MAX - 60 + draw() % 50
                        : kind == 3          ? some * 1000
                        : kind == 4          ? (1 + draw() % 9) * ACC_ISA_SEGMENT4 + draw() % g.window
                                             : some;
-    const float scale = draw_float(120, 8);
+    const float scale = draw_float(120, 16);
     set(ACC_REG_HEADS, g.n_heads);
     set(ACC_REG_KV_HEADS, g.n_kv_heads);
     set(ACC_REG_HEAD_DIM, g.head_dim);
@@ -129,11 +135,16 @@ static void spoil(void)
     }
 }
 
-/* Vectors of one kind: of the usual size, with an outlier, tiny, zero, beyond f16, not finite. */
+/* Vectors of one kind: of the usual size, with an outlier, tiny, zero, beyond f16, not finite, all nearly of one size.
+ */
 static void draw_vector(float *x, uint32_t n, uint32_t kind)
 {
-    const uint32_t exponent = kind == 2 ? 96 : kind == 4 ? 144 : 122;
+    const uint32_t exponent = kind == 2 ? 96 : kind == 4 ? 144 : 122, size = 122u << 23 | draw() % (1u << 23);
     for (uint32_t i = 0; i < n; i++) x[i] = kind == 3 ? 0.0f : draw_float(exponent, 6);
+    for (uint32_t i = 0, k = draw() % 16; kind == 6 && i < n; i++) {
+        const uint32_t u = size ^ (draw() & (0x80000000 | ((1u << k) - 1)));
+        memcpy(&x[i], &u, sizeof u);
+    }
     if (kind == 1) x[draw() % n] *= 256.0f;
     if (kind == 5) x[draw() % n] = draw() % 2 ? __builtin_nanf("") : __builtin_inff();
 }
@@ -143,7 +154,13 @@ static void draw_vmem(void)
     const uint32_t n = g.head_dim;
     for (uint32_t i = 0; i + n <= VMEM_FLOATS / 8; i += n) {
         const uint32_t kind = draw() % 64;
-        draw_vector(model->vmem + i, n, kind < 48 ? 0 : kind < 54 ? 1 : kind < 58 ? 2 : kind < 63 ? 3 : 4 + draw() % 2);
+        draw_vector(model->vmem + i, n,
+                    kind < 38   ? 0
+                    : kind < 48 ? 6
+                    : kind < 54 ? 1
+                    : kind < 58 ? 2
+                    : kind < 63 ? 3
+                                : 4 + draw() % 2);
     }
 }
 
@@ -161,11 +178,14 @@ static void draw_memory(uint32_t params)
     }
 }
 
-/* Scales and zeros of a position that a cache can hold, for every head. */
+/* Scales and zeros of a position that a cache can hold, for every head; below f16's normal numbers where all are tiny.
+ */
 static void draw_scales(const acc_cache_map *map, uint32_t cache, acc_cache_part part, uint64_t slot)
 {
+    const bool tiny = stream % 8 == 3;
     for (uint32_t i = 0; i < 2 * g.n_kv_heads; i++) {
-        const uint32_t p = slot % ACC_ISA_STRIP, scale = draw() % 16 ? (3 + draw() % 10) << 10 | draw() % 1024 : 0;
+        const uint32_t p = slot % ACC_ISA_STRIP, exponent = tiny ? 0 : 3 + draw() % 10;
+        const uint32_t scale = draw() % 16 ? exponent << 10 | draw() % 1024 : 0;
         uint32_t channel;
         uint64_t line;
         acc_cache_place(map, part, i / 2, i % 2 != 0, (uint32_t)slot, &channel, &line);
@@ -174,6 +194,28 @@ static void draw_scales(const acc_cache_map *map, uint32_t cache, acc_cache_part
         at[2 * p + 1] = (uint8_t)(scale >> 8);
         at[32 + p] = map->bits[part] == 4 ? draw() % 16 : 0;
     }
+}
+
+/* Means a few units in the last place beside the turned keys, so that nothing but the keys' last bits is left. */
+static void cancel(uint32_t keys, uint32_t rope, uint32_t params)
+{
+    const uint32_t n = g.head_dim;
+    uint64_t steps[ACC_ISA_HEAD_DIM_MAX / 2];
+    float cos[ACC_ISA_HEAD_DIM_MAX / 2], sin[ACC_ISA_HEAD_DIM_MAX / 2], mean[ACC_ISA_HEAD_DIM_MAX * 5];
+    (void)acc_model_load(model, rope, steps, n);
+    acc_rope_angles(acc_model_position(model) % g.page, steps, n, cos, sin);
+    for (uint32_t h = 0; h < g.n_kv_heads; h++) {
+        float *x = model->vmem + keys * ACC_ISA_LANES + h * n;
+        for (uint32_t i = 0; i < n; i++) x[i] = draw_float(138, 4);
+        model->scalar.kv_turn(x, cos, sin, NULL, n, 1, mean + h * n);
+    }
+    for (uint32_t i = 0; i < g.n_kv_heads * n; i++) {
+        uint32_t u;
+        memcpy(&u, &mean[i], sizeof u);
+        u += draw() % 16;
+        memcpy(&mean[i], &u, sizeof u);
+    }
+    (void)acc_model_store(model, params, mean, g.n_kv_heads * n);
 }
 
 /* Of all that the query sees; codes, and what it does not see, are as drawn. */
@@ -196,8 +238,9 @@ int golden_cache_open(int op, int channels, int seed)
     drawn = 0;
     draw_geometry(op == ACC_OP_ATT ? 2 : 5);
     const acc_cache_map map = acc_cache_plan((uint32_t)channels, &g);
-    const uint32_t n = g.n_kv_heads * g.head_dim, rope = draw() % 3;
-    const uint32_t params = rope + acc_vector_lines(g.head_dim, (uint32_t)channels) + draw() % 3;
+    const uint32_t n = g.n_kv_heads * g.head_dim, far = draw() % 4 ? 0 : draw() % (1u << 16) / (uint32_t)channels;
+    const uint32_t rope = far + draw() % 3,
+                   params = rope + acc_vector_lines(g.head_dim, (uint32_t)channels) + draw() % 3;
     const uint32_t cache = params + 2 * acc_vector_lines(n, (uint32_t)channels) + draw() % 3;
     const uint32_t lines = cache + (uint32_t)map.layer_lines;
     if (device.ops) device.ops->close(device.self);
@@ -220,6 +263,7 @@ int golden_cache_open(int op, int channels, int seed)
     draw_memory(params);
     if (op == ACC_OP_ATT) draw_cache(&map, cache);
     draw_vmem();
+    if (op == ACC_OP_KVW && acc_inst_get(&inst, ACC_F_MEAN) && draw() % 2) cancel(first, rope, params);
     if (draw() % 12 == 0) spoil();
     memcpy(memory, model->memory, model->bytes);
     memcpy(vmem, model->vmem, sizeof vmem);

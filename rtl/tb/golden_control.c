@@ -35,6 +35,12 @@ static acc_inst draw_inst(acc_isa_opcode op)
     return i;
 }
 
+static acc_inst draw_masked(acc_isa_opcode op, unsigned wait, unsigned signal)
+{
+    const acc_inst body = draw_inst(op), masks = acc_inst_make(op, wait, signal);
+    return (acc_inst){{body.w[0], body.w[1] | masks.w[1]}};
+}
+
 /* n instructions for the queues; what is signalled among them is waited for among them. */
 static uint32_t draw_body(acc_inst *p, uint32_t n, uint32_t coupling)
 {
@@ -57,8 +63,7 @@ static uint32_t draw_body(acc_inst *p, uint32_t n, uint32_t coupling)
                 left++;
             }
         }
-        const acc_inst body = draw_inst(op), masks = acc_inst_make(op, wait, signal);
-        p[at] = (acc_inst){{body.w[0], body.w[1] | masks.w[1]}};
+        p[at] = draw_masked(op, wait, signal);
         if (at + 1 >= n && left == 0) return at + 1;
         if (at == n + 24) return 0;
     }
@@ -95,13 +100,28 @@ static uint32_t draw_program(void)
     return n;
 }
 
+/* Of a pair of queues: n signals come before the first of those that wait for one of them. */
+static void fill_semaphore(acc_inst *p, uint32_t pair, uint32_t n)
+{
+    static const acc_isa_opcode ops[] = {ACC_OP_MM, ACC_OP_KVW, ACC_OP_VEC};
+    const uint32_t from = pair / 2, to = (from + 1 + pair % 2) % 3, third = 3 - from - to;
+    for (uint32_t k = 1; k <= n; k++) *p++ = draw_masked(ops[from], 0, 1u << to | (k < n ? 0 : 1u << third));
+    *p++ = draw_masked(ops[third], 1u << from, 1u << to);
+    for (uint32_t k = 0; k < n; k++) *p++ = draw_masked(ops[to], 1u << from | (k ? 0 : 1u << third), 0);
+    *p = acc_inst_make(ACC_OP_END, 0, 0);
+}
+
 /* 0: a good program; 1: one bit of it is wrong; 2: one of its masks; 3: an instruction is nonsense; 4: it has no end,
- * and nor has the channel. */
+ * and nor has the channel; 5: a semaphore is filled, by odd seeds too much. */
 void golden_program_open(int kind, int seed)
 {
     stream = (uint64_t)(uint32_t)seed;
     drawn = 0;
     memset(program, 0, sizeof program);
+    if (kind == 5) {
+        fill_semaphore(program, (uint32_t)seed / 2 % 6, ACC_ISA_SEMAPHORE_MAX + (uint32_t)seed % 2);
+        return;
+    }
     const uint32_t n = draw_program(), at = draw(n);
     const unsigned bit = kind == 1 ? draw(128) : 118 + draw(6);
     if (kind == 1 || kind == 2) program[at].w[bit / 64] ^= UINT64_C(1) << bit % 64;

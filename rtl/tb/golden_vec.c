@@ -132,6 +132,10 @@ static void draw_mov(struct bench *b, enum what what)
     if (r == 2) address = LINES + 1 - lines;
     if (r == 3) scale = LINES + 1 - vector;
     if (r == 4) token = draw(b);
+    if (r < 3 || r == 5) token %= b->model.channels; /* the first row: the last lines, or one too many */
+    if (r == 5) address = LINES - lines;
+    if (r == 6 || r == 7) /* its row a power of two behind one that is there */
+        token = (uint32_t)(((UINT64_C(4096) << draw(b) % 20) / lines + 1) * b->model.channels);
     set(b, ACC_F_ADDRESS, address);
     set(b, ACC_F_SCALE, scale);
     b->model.reg[ACC_REG_TOKEN / 4] = token;

@@ -323,8 +323,8 @@ module tb_control (
       stall    = i % 3 * 2;
       latency  = i % 5 * 8;
       longest  = i % 2 == 0 ? 4 : 40;
-      failures = i % 8 == 7 ? 1 : 0;
-      load(i % 5, i + 1);
+      failures = i % 8 == 7 && i < 400 ? 1 : 0;
+      load(i < 400 ? i % 5 : 5, i + 1);
       start_run(i / 5 % 3 == 0 ? 0 : 1);
       finish(ended);
       if (ended) check_end(i + 1);
@@ -406,6 +406,7 @@ module tb_control (
       if (i % 4 == 1) d[below(10)] += below(3) - 1;
       if (i % 4 == 2) d[below(10)] = below(2) == 0 ? below(5000) : 32'd1 << below(32);
       if (i % 16 == 3) d[below(10)] ^= 32'd1 << below(32);
+      if (i % 16 == 7) {d[5], d[8]} = {32'd4096, 32'd1024 << below(9)};
       g = d;
       @(negedge clk) check = 1'b1;
       @(negedge clk) check = 1'b0;
@@ -433,7 +434,7 @@ module tb_control (
     rst_n = 1'b1;
     registers();
     reset();
-    run_programs(400);
+    run_programs(412);
     // A geometry that the hardware cannot do ends the run at the cache's first instruction, and only there.
     failures = 0;
     set(acc_pkg::RegHeads, 32'd5);

@@ -104,6 +104,7 @@ module kernel_rig #(
 
   // Clocks that never stop (acc_gate).
   logic open = 1'b0;
+`ifndef MUTANTS  // in netlists they have other names
   for (genvar c = 0; c < Channels; c++) begin : gen_open
     always @(open) begin
       u_kernel.u_mm.gen_channel[c].u_engine.u_gate_lanes.open = open;
@@ -116,6 +117,7 @@ module kernel_rig #(
     u_kernel.u_cache.u_gate_kvw.open = open;
     u_kernel.u_cache.u_gate_att.open = open;
   end
+`endif
 
   // MM and ATT wait for each other's multipliers.
   int held_mm = 0, held_att = 0;

@@ -18,6 +18,7 @@ module tb_memory (
   logic [Writers*512-1:0] wq_data = '0, drawn_wdata;
   logic [Writers*64-1:0]  wq_strb = '0, drawn_wstrb;
   int                     stall = 0, latency = 40, fault = 0, seed = 7, lines_read = 0, lines_written = 0;
+  logic                   shut = 1'b0;  // between acc_axi_rd and what it feeds
 
   always #5 clk = !clk;
   logic            m_rq_valid, m_rq_ready, m_rd_valid, m_rd_ready, m_wq_valid, m_wq_ready, rd_idle, wr_idle, rd_wedged, wr_wedged;
@@ -29,7 +30,7 @@ module tb_memory (
   acc_rd_mux #(.Clients(Readers), .Depths({16'd16, 16'd64, 16'd512})) u_rd_mux (
       .clk_i(clk), .rst_ni(rst_n && !flush), .rq_valid_i(rq_valid), .rq_ready_o(rq_ready), .rq_line_i(rq_line),
       .rq_count_i(rq_count), .rd_valid_o(rd_valid), .rd_ready_i(rd_ready), .rd_data_o(rd_data), .rq_valid_o(m_rq_valid),
-      .rq_ready_i(m_rq_ready), .rq_line_o(m_rq_line), .rq_count_o(m_rq_count), .rd_valid_i(m_rd_valid),
+      .rq_ready_i(m_rq_ready), .rq_line_o(m_rq_line), .rq_count_o(m_rq_count), .rd_valid_i(m_rd_valid && !shut),
       .rd_ready_o(m_rd_ready), .rd_data_i(m_rd_data));
   acc_wr_mux #(.Clients(Writers)) u_wr_mux (
       .clk_i(clk), .rst_ni(rst_n && !flush), .wq_valid_i(wq_valid), .wq_ready_o(wq_ready), .wq_line_i(wq_line),
@@ -47,7 +48,7 @@ module tb_memory (
   acc_axi_rd #(.Timeout(Timeout)) u_rd (
       .clk_i(clk), .rst_ni(rst_n), .base_i(Base), .lines_i(24'(Lines)), .flush_i(flush), .rq_valid_i(m_rq_valid),
       .rq_ready_o(m_rq_ready), .rq_line_i(m_rq_line), .rq_count_i(m_rq_count), .rd_valid_o(m_rd_valid),
-      .rd_ready_i(m_rd_ready), .rd_data_o(m_rd_data), .idle_o(rd_idle), .error_o(rd_error), .wedged_o(rd_wedged),
+      .rd_ready_i(m_rd_ready && !shut), .rd_data_o(m_rd_data), .idle_o(rd_idle), .error_o(rd_error), .wedged_o(rd_wedged),
       .axi_arvalid_o(arvalid), .axi_arready_i(arready), .axi_arid_o(arid), .axi_araddr_o(araddr), .axi_arlen_o(arlen),
       .axi_arsize_o(arsize), .axi_arburst_o(arburst), .axi_rvalid_i(rvalid), .axi_rready_o(rready), .axi_rid_i(rid),
       .axi_rdata_i(rdata), .axi_rresp_i(rresp), .axi_rlast_i(rlast));
@@ -268,6 +269,11 @@ module tb_memory (
     cycle(3'b100, 3'b100);
     repeat (64 + 5 * (latency + latency / 8 + 9)) cycle(3'b000, 3'b100);
     if (got[2] != cycles + 64) $fatal(1, "reader 2 was held up: %0d lines", got[2] - cycles);
+    request(0, 20);
+    shut = 1'b1;
+    cycle(3'b010, 3'b010);
+    repeat (2 * Timeout) cycle(3'b000, 3'b010);
+    shut = 1'b0;
     if ({rd_error, rd_wedged} != '0) $fatal(1, "a slow reader looks like a wedged memory");
     flush_all(1'b1);
     // Faults; after each, reading and writing work again.
