@@ -27,7 +27,8 @@ typedef struct accllm_ppl_params {
     accllm_bos bos;
     uint64_t max_tokens; /* 0: all of the text */
     uint32_t bucket;     /* with stream: tokens per bucket, 10000 */
-    void (*progress)(void *user, double fraction, double ppl_so_far, double seconds_left);
+    /* so_far: the perplexity, or the divergence (accllm_eval_kl) */
+    void (*progress)(void *user, double fraction, double so_far, double seconds_left);
     void *user;
 } accllm_ppl_params;
 

@@ -10,7 +10,7 @@ typedef struct kl_run {
     const accllm_ppl_params *p;
     acc_walk walk;
     size_t n_vocab;
-    double start, kl, nll;
+    double start, kl;
     uint64_t tokens, agree;
 } kl_run;
 
@@ -39,7 +39,6 @@ static accllm_status compare(kl_run *run, size_t target, const float *p, const f
     double kl = divergence(p, q, run->n_vocab, log_p, log_q);
     if (!isfinite(kl)) return acc_fail(err, ACCLLM_E_NUMERIC, "the divergence at token %zu is not finite", target);
     run->kl += kl;
-    run->nll += log_q - (double)q[run->walk.ids[target]];
     run->agree += argmax(p, run->n_vocab) == argmax(q, run->n_vocab);
     run->tokens++;
     return ACCLLM_OK;
@@ -58,7 +57,7 @@ static accllm_status walk_text(kl_run *run, accllm_session *s, accllm_session *r
             ACC_TRY(compare(run, step.first_target + i, p + i * run->n_vocab, q + i * run->n_vocab, err));
         if (!run->p->progress || run->tokens == 0) continue;
         double done = (double)run->walk.scored / (double)run->walk.n, spent = acc_seconds() - run->start;
-        run->p->progress(run->p->user, done, exp(run->nll / (double)run->tokens), spent / done - spent);
+        run->p->progress(run->p->user, done, run->kl / (double)run->tokens, spent / done - spent);
     }
     return ACCLLM_OK;
 }

@@ -219,16 +219,26 @@ static void beginnings_of_text(void **state)
     }
 }
 
+static void keep_value(void *user, double fraction, double so_far, double left)
+{
+    (void)fraction, (void)left;
+    *(double *)user = so_far;
+}
+
 static void divergence_of_models(void **state)
 {
     (void)state;
     fixture f;
     accllm_kl_result same, other;
+    double last = -1;
     set_up(&f, TINY_BPE);
     accllm_model *ref = open_tiny(f.rt, 2, TINY_BPE);
     assert_int_equal(accllm_eval_kl(f.m, f.m, &f.sp, &f.sp, text, sizeof text - 1, &f.p, &same, &f.err), ACCLLM_OK);
     assert_true(fabs(same.kl_mean) < 1e-9 && same.top1_agreement == 1.0 && same.tokens > 100);
+    f.p.progress = keep_value;
+    f.p.user = &last;
     assert_int_equal(accllm_eval_kl(f.m, ref, &f.sp, &f.sp, text, sizeof text - 1, &f.p, &other, &f.err), ACCLLM_OK);
+    assert_true(last == other.kl_mean);
     assert_true(other.kl_mean > 0.01 && other.top1_agreement < 0.9 && other.tokens == same.tokens);
     accllm_model_free(&ref);
     tear_down(&f);
