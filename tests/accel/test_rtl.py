@@ -7,7 +7,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
-ROOT, BUILD, COSIM, TEST_IMAGE = (os.path.abspath(a) for a in sys.argv[3:7])
+ROOT, BUILD, COSIM, TEST_REFUSALS = (os.path.abspath(a) for a in sys.argv[3:7])
 del sys.argv[3:7]
 import common
 from common import ACCLLM, Case
@@ -56,7 +56,7 @@ class Rtl(Case):
 
     # The device model's words for each, and the next run works.
     def test_bad_programs_end_in_their_error(self):
-        r = subprocess.run([TEST_IMAGE, "rtl"], capture_output=True, text=True, env=self.env, cwd=self.dir)
+        r = subprocess.run([TEST_REFUSALS, "rtl"], capture_output=True, text=True, env=self.env, cwd=self.dir)
         self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
         self.assertIn("the_rtl_survives_bad_programs", r.stdout)
 
