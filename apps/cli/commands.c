@@ -104,5 +104,5 @@ const cli_command *cli_command_find(const char *name)
 
 bool cli_command_takes(const cli_command *c, const cli_option *opt)
 {
-    return (opt->commands & c->bit) && !opt->hidden;
+    return opt->commands & c->bit;
 }

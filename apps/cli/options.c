@@ -89,7 +89,6 @@ static int set_number(const cli_option *opt, void *field, const char *value)
 static int set_choice(const cli_option *opt, void *field, const char *value)
 {
     char why[160];
-    if (in_choices(opt->later, value)) return bad_value(opt, value, "not available in this version");
     if (!in_choices(opt->choices, value)) {
         (void)snprintf(why, sizeof why, "must be one of %s", opt->choices);
         return bad_value(opt, value, why);
@@ -138,7 +137,6 @@ static int unknown_option(unsigned command, const char *command_name, const char
     bool elsewhere = false;
     for (size_t i = 0; i < cli_option_count; i++) {
         const cli_option *opt = &cli_option_table[i];
-        if (opt->hidden) continue;
         elsewhere |= !(opt->commands & command) && strcmp(opt->name, bare) == 0;
         unsigned d = cli_distance(opt->name, bare);
         if ((opt->commands & command) && d < best_distance && d < strlen(opt->name)) {

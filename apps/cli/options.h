@@ -92,8 +92,6 @@ typedef struct cli_option {
     size_t offset;       /* in cli_options */
     double min, max;     /* CLI_INT, CLI_REAL */
     const char *choices; /* "a|b|c"; of a CLI_TEXT they are for completion alone */
-    const char *later;   /* choices that belong to a later version */
-    bool hidden;
     unsigned commands;
     const char *help;
 } cli_option;

@@ -2,12 +2,12 @@
 #include "options.h"
 
 #define FIELD(f) offsetof(cli_options, f)
-#define FLAG(f) NULL, CLI_FLAG, FIELD(f), 0, 0, NULL, NULL, false
-#define TEXT(arg, f) arg, CLI_TEXT, FIELD(f), 0, 0, NULL, NULL, false
-#define INT(arg, f, min, max) arg, CLI_INT, FIELD(f), min, max, NULL, NULL, false
-#define REAL(arg, f, min, max) arg, CLI_REAL, FIELD(f), min, max, NULL, NULL, false
-#define CHOICE(arg, f, choices, later) arg, CLI_CHOICE, FIELD(f), 0, 0, choices, later, false
-#define NUMBER_CHOICE(arg, f, choices) arg, CLI_NUMBER_CHOICE, FIELD(f), 0, 0, choices, NULL, false
+#define FLAG(f) NULL, CLI_FLAG, FIELD(f), 0, 0, NULL
+#define TEXT(arg, f) arg, CLI_TEXT, FIELD(f), 0, 0, NULL
+#define INT(arg, f, min, max) arg, CLI_INT, FIELD(f), min, max, NULL
+#define REAL(arg, f, min, max) arg, CLI_REAL, FIELD(f), min, max, NULL
+#define CHOICE(arg, f, choices) arg, CLI_CHOICE, FIELD(f), 0, 0, choices
+#define NUMBER_CHOICE(arg, f, choices) arg, CLI_NUMBER_CHOICE, FIELD(f), 0, 0, choices
 
 #define U32 4294967295.0
 #define I64 9.2e18
@@ -39,8 +39,7 @@ const cli_option cli_option_table[] = {
     {"repeat-penalty", 0, REAL("R", repeat_penalty, 1e-3, 1e3), CLI_SAMPLE,
      "divide the logits of recent tokens by R (1)"},
     {"repeat-last", 0, INT("N", repeat_last, 0, 1048576), CLI_SAMPLE, "tokens that count as recent (64)"},
-    {"stop", 0, "TEXT", CLI_TEXTS, FIELD(stop), 0, 0, NULL, NULL, false, CLI_RUN,
-     "end before TEXT is written (may be repeated)"},
+    {"stop", 0, "TEXT", CLI_TEXTS, FIELD(stop), 0, 0, NULL, CLI_RUN, "end before TEXT is written (may be repeated)"},
     {"ignore-eos", 0, FLAG(ignore_eos), CLI_RUN, "go on after the model's end-of-text token"},
     {"logits", 0, TEXT("FILE", logits), CLI_RUN,
      "write float32 logits, one row per prompt and generated position (prompt rows then enter the trace hash)"},
@@ -53,11 +52,9 @@ const cli_option cli_option_table[] = {
     {"json-schema-file", 0, TEXT("FILE", json_schema_file), CLI_RUN, "the same, read from FILE (- is standard input)"},
 
     /* compress, export */
-    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w2|w4|w8", "f16"), CLI_COMPRESS,
-     "weight format: w2s, w2, w4, w8 (w4)"},
-    {"method", 0, CHOICE("METHOD", method, "rtn|obs", NULL), CLI_COMPRESS,
-     "rtn: round; obs: use second-order data (obs)"},
-    {"recover", 0, CHOICE("MODE", recover, "off|full", NULL), CLI_COMPRESS,
+    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w2|w4|w8"), CLI_COMPRESS, "weight format: w2s, w2, w4, w8 (w4)"},
+    {"method", 0, CHOICE("METHOD", method, "rtn|obs"), CLI_COMPRESS, "rtn: round; obs: use second-order data (obs)"},
+    {"recover", 0, CHOICE("MODE", recover, "off|full"), CLI_COMPRESS,
      "recovery: off, full: train the whole model to give its source's answers (off)"},
     {"recover-tokens", 0, INT("N", recover_tokens, 1, U32), CLI_COMPRESS, "tokens of recovery training (1000000)"},
     {"recover-from", 0, TEXT("FILE", recover_from), CLI_COMPRESS,
@@ -67,7 +64,7 @@ const cli_option cli_option_table[] = {
      "its learning rate, relative to each matrix (by the format)"},
     {"group", 0, NUMBER_CHOICE("N", group, "32|64|128"), CLI_COMPRESS,
      "columns that share a scale: 32, 64, 128 (by the shape)"},
-    {"head", 0, CHOICE("FORMAT", head, "w8|w4", NULL), CLI_COMPRESS | CLI_BENCH,
+    {"head", 0, CHOICE("FORMAT", head, "w8|w4"), CLI_COMPRESS | CLI_BENCH,
      "format of embedding and output: w8, w4 (w8)"},
     {"calib", 0, TEXT("FILE", calib), CLI_COMPRESS, "calibration text (built in)"},
     {"calib-tokens", 0, INT("N", calib_tokens, 1, U32), CLI_COMPRESS, "tokens of calibration text to use"},
@@ -78,7 +75,7 @@ const cli_option cli_option_table[] = {
     {"kv", 0, NUMBER_CHOICE("BITS", kv, "4|8"), CLI_COMPRESS,
      "default bits of the key/value cache: 4, 8 (by head size)"},
     {"resume", 0, FLAG(resume), CLI_COMPRESS, "go on with an interrupted run's finished layers"},
-    {"type", 0, CHOICE("TYPE", type, "f16|f32", NULL), CLI_EXPORT, "type of the weights: f16, f32 (f16)"},
+    {"type", 0, CHOICE("TYPE", type, "f16|f32"), CLI_EXPORT, "type of the weights: f16, f32 (f16)"},
 
     /* eval, bench, inspect, tokenize */
     {"text", 0, TEXT("FILE", text), CLI_WINDOWS, "the text to evaluate on (- is standard input)"},
@@ -90,20 +87,20 @@ const cli_option cli_option_table[] = {
     {"stride", 0, INT("N", stride, 1, U32), CLI_WINDOWS, "tokens scored per window (ctx)"},
     {"stream", 0, FLAG(stream), CLI_PPL, "one endless pass over the text instead of windows"},
     {"bucket", 0, INT("N", bucket, 1, U32), CLI_PPL, "with --stream: tokens per reported bucket (10000)"},
-    {"bos", 0, CHOICE("WHERE", bos_at, "auto|none|once|window", NULL), CLI_WINDOWS,
+    {"bos", 0, CHOICE("WHERE", bos_at, "auto|none|once|window"), CLI_WINDOWS,
      "where a beginning-of-text token stands: none, once (before the text), window (before each); auto: window if the "
      "tokenizer's metadata says that it adds one, else none (auto)"},
     {"whole-windows", 0, FLAG(whole_windows), CLI_WINDOWS, "leave out the last window if it is short"},
     {"max-tokens", 0, INT("N", max_tokens, 1, I64), CLI_WINDOWS, "stop after N tokens of the text"},
-    {"task", 0, "FILE", CLI_TEXTS, FIELD(task), 0, 0, NULL, NULL, false, CLI_TASKS,
+    {"task", 0, "FILE", CLI_TEXTS, FIELD(task), 0, 0, NULL, CLI_TASKS,
      "a file of items (- is standard input; may be repeated, and more files may follow)"},
-    {"type", 0, CHOICE("TYPE", type, "auto|choice|question|hellaswag|schema|word", NULL), CLI_TASKS,
+    {"type", 0, CHOICE("TYPE", type, "auto|choice|question|hellaswag|schema|word"), CLI_TASKS,
      "form of the items: choice, question, hellaswag, schema, word (auto: by the first item)"},
     {"limit", 0, INT("N", limit, 1, I64), CLI_TASKS, "the first N items of each file only"},
     {"details", 0, TEXT("FILE", details), CLI_TASKS, "write each item's log-likelihoods, one JSON object a line"},
-    {"shape", 0, CHOICE("NAME", shape, "llama2-7b|llama3.2-1b|tinyllama-1.1b|qwen2.5-0.5b|smollm2-135m", NULL),
-     CLI_BENCH, "a built-in shape with random weights in place of a model"},
-    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w2|w4|w8", NULL), CLI_BENCH,
+    {"shape", 0, CHOICE("NAME", shape, "llama2-7b|llama3.2-1b|tinyllama-1.1b|qwen2.5-0.5b|smollm2-135m"), CLI_BENCH,
+     "a built-in shape with random weights in place of a model"},
+    {"weights", 0, CHOICE("FORMAT", weights, "w2s|w2|w4|w8"), CLI_BENCH,
      "with --shape: weight format: w2s, w2, w4, w8 (w2s)"},
     {"n-prompt", 'p', INT("N", n_prompt, 0, 16777216), CLI_BENCH, "prompt tokens to measure (512)"},
     {"n-gen", 'n', INT("N", n_gen, 0, 16777216), CLI_BENCH, "generated tokens to measure (128)"},
@@ -124,12 +121,12 @@ const cli_option cli_option_table[] = {
      "sessions that run at once (4, or as many as --memory-limit has room for, up to 64)"},
     {"memory-limit", 0, REAL("MB", memory_limit, 1, 1e9), CLI_SERVE, "most megabytes for model and sessions together"},
     {"queue", 0, INT("N", queue, 1, 65536), CLI_SERVE, "requests that may wait for a session (64)"},
-    {"api-key", 0, "KEY", CLI_TEXTS, FIELD(api_key), 0, 0, NULL, NULL, false, CLI_SERVE,
+    {"api-key", 0, "KEY", CLI_TEXTS, FIELD(api_key), 0, 0, NULL, CLI_SERVE,
      "clients must send this key (may be repeated; others on this machine can read it here, so prefer the two ways "
      "below)"},
     {"api-key-file", 0, TEXT("FILE", api_key_file), CLI_SERVE,
      "the keys, one a line; without either option ACCLLM_API_KEY holds one"},
-    {"cors", 0, "ORIGIN", CLI_TEXTS, FIELD(cors), 0, 0, NULL, NULL, false, CLI_SERVE,
+    {"cors", 0, "ORIGIN", CLI_TEXTS, FIELD(cors), 0, 0, NULL, CLI_SERVE,
      "a site whose pages may ask, * for all (may be repeated; pages of this machine always may)"},
     {"model-name", 0, TEXT("NAME", model_name), CLI_SERVE, "the model's name for clients (by the file)"},
     {"predict", 'n', INT("N", answer, 1, I64), CLI_SERVE,
@@ -156,12 +153,12 @@ const cli_option cli_option_table[] = {
     /* everywhere */
     {"threads", 't', INT("N", threads, 1, 1024), CLI_ENGINE | CLI_COMPRESS | CLI_EXPORT,
      "threads (the machine's cores)"},
-    {"isa", 0, "SET", CLI_TEXT, FIELD(isa), 0, 0, "auto|scalar|avx2|avx512|neon|dotprod|i8mm", NULL, false,
+    {"isa", 0, "SET", CLI_TEXT, FIELD(isa), 0, 0, "auto|scalar|avx2|avx512|neon|dotprod|i8mm",
      CLI_ENGINE | CLI_COMPRESS | CLI_EXPORT,
      "instruction set: auto, scalar; avx2, avx512; neon, dotprod, i8mm (ACCLLM_ISA, else auto)"},
-    {"numerics", 0, CHOICE("WHICH", numerics, "contract|float", NULL), CLI_ENGINE & ~CLI_LADDER,
+    {"numerics", 0, CHOICE("WHICH", numerics, "contract|float"), CLI_ENGINE & ~CLI_LADDER,
      "contract: the bit-exact engine; float: the float reference (by the file)"},
-    {"backend", 0, CHOICE("WHERE", backend, "cpu|device|rtl", NULL), CLI_RUN | CLI_PPL,
+    {"backend", 0, CHOICE("WHERE", backend, "cpu|device|rtl"), CLI_RUN | CLI_PPL,
      "what computes, to the same bits: cpu, device (the accelerator's instruction-level model, slow), rtl (its "
      "Verilated RTL, slower still; ACCLLM_RTL names it, scripts/build-rtl makes it) (cpu)"},
     {"no-mmap", 0, FLAG(no_mmap), CLI_ENGINE | CLI_COMPRESS, "read the file into memory instead of mapping it"},

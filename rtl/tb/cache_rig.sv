@@ -39,7 +39,7 @@ module cache_rig #(
   logic [63:0]         wq_strb;
   int                  seed = 40 + int'(Channels), refused = 0, failed = 0, waits = 0;
 
-  always begin  // rigs that wait for others cost nothing
+  always begin  // stands while the rig waits for others
     #5;
     if (start_i && !done_o) clk = !clk;
   end

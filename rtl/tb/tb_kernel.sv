@@ -48,7 +48,7 @@ module kernel_rig #(
   logic [7:0]  awaddr = '0, araddr = '0;
   logic [31:0] wdata = '0, rdata;
   logic [1:0]  bresp, rresp;
-  always begin  // rigs that wait for others cost nothing
+  always begin  // stands while the rig waits for others
     #5;
     if (start_i && !done_o) clk = !clk;
   end
