@@ -164,8 +164,8 @@ typedef struct accllm_bench_result {
     uint64_t weight_bytes_per_token, lm_head_bytes; /* what a step reads once, whatever the number of sessions */
     uint64_t kv_bytes_per_token;                    /* what it reads for each session */
     uint64_t session_bytes, batch_bytes;            /* memory of one session; of the batch that works for all */
-    double decode_gb_s, stream_gb_s;
-    double roofline_ratio; /* < 0: weights under 8x the last-level cache */
+    double decode_gb_s, stream_gb_s;                /* stream: plain reads of the same threads, in between */
+    double roofline_ratio; /* of decode over the reads beside it, median; < 0: weights under 8x the last-level cache */
     uint64_t peak_rss_bytes;
 } accllm_bench_result;
 

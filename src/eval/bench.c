@@ -1,5 +1,6 @@
 /* accllm_bench: prefill and decode speed at a depth, of one session or of several in one batch, and how near decode
  * comes to the memory's plain read speed. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,14 +16,18 @@
 #define MAX_REPS 1000
 #define MAX_SESSIONS 1024
 #define DEFAULT_CHUNK 128
+#define FIRST_STREAM_SECONDS 0.25
+#define MOST_STREAM_SECONDS 1.0
 
 typedef struct bench {
     const accllm_bench_params *p;
     accllm_batch *batch;
     accllm_batch_item *items; /* [n_sessions], each with its session */
     uint32_t chunk;
-    int32_t *ids;    /* max(n_prompt, n_gen + 1) random tokens */
-    double *seconds; /* [reps] */
+    int32_t *ids; /* max(n_prompt, n_gen + 1) random tokens */
+    acc_stream *stream;
+    double *seconds, *shares; /* [reps]; of the stream's rate */
+    double *rates;            /* [reps + 1] of the stream, before and behind each repetition */
 } bench;
 
 void accllm_bench_params_init(accllm_bench_params *p)
@@ -39,6 +44,12 @@ static int by_value(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+static double median(double *x, uint32_t n)
+{
+    qsort(x, n, sizeof *x, by_value);
+    return (x[(n - 1) / 2] + x[n / 2]) / 2;
 }
 
 /* The first n sessions at the wanted depth, as if they had read that many tokens. */
@@ -85,51 +96,58 @@ static accllm_status time_prefill(const bench *b, double *tok_s, accllm_error *e
         ACC_TRY(read_prompt(b, err));
         b->seconds[i] = acc_seconds() - t;
     }
-    qsort(b->seconds, b->p->reps, sizeof *b->seconds, by_value);
-    *tok_s = b->p->n_prompt / b->seconds[b->p->reps / 2];
+    *tok_s = b->p->n_prompt / median(b->seconds, b->p->reps);
     return ACCLLM_OK;
 }
 
-/* Median, slowest and fastest repetition; the first token of each is not timed. */
+/* What a step of all sessions reads. */
+static double step_bytes(const bench *b, const accllm_bench_result *r)
+{
+    const uint64_t kv = b->p->n_sessions * r->kv_bytes_per_token;
+    return (double)(r->weight_bytes_per_token + r->lm_head_bytes + kv);
+}
+
+/* Median, slowest and fastest repetition; the first token of each is not timed. The stream is read in between, for
+ * about as long, because what memory gives changes with its other users: each repetition is compared with its
+ * neighbours. */
 static accllm_status time_decode(const bench *b, accllm_bench_result *r, accllm_error *err)
 {
+    const uint32_t reps = b->p->reps;
     const double tokens = (double)b->p->n_gen * b->p->n_sessions;
-    for (uint32_t i = 0; i < b->p->reps; i++) {
+    for (uint32_t i = 0; i < reps; i++) {
         ACC_TRY(rewind_to(b, b->p->n_sessions, err));
         ACC_TRY(decode(b, 0, err));
         const double t = acc_seconds();
         for (uint32_t j = 0; j < b->p->n_gen; j++) ACC_TRY(decode(b, j + 1, err));
         b->seconds[i] = acc_seconds() - t;
+        b->rates[i + 1] = acc_stream_rate(b->stream, fmin(b->seconds[i], MOST_STREAM_SECONDS));
+        b->shares[i] = step_bytes(b, r) * b->p->n_gen / b->seconds[i] / 1e9 / ((b->rates[i] + b->rates[i + 1]) / 2);
     }
-    qsort(b->seconds, b->p->reps, sizeof *b->seconds, by_value);
-    r->decode_tok_s = tokens / b->seconds[b->p->reps / 2];
+    r->stream_gb_s = median(b->rates, reps + 1);
+    r->roofline_ratio = median(b->shares, reps);
+    r->decode_tok_s = tokens / median(b->seconds, reps);
     r->decode_tok_s_max = tokens / b->seconds[0];
-    r->decode_tok_s_min = tokens / b->seconds[b->p->reps - 1];
+    r->decode_tok_s_min = tokens / b->seconds[reps - 1];
+    r->decode_gb_s = step_bytes(b, r) * r->decode_tok_s / b->p->n_sessions / 1e9;
     return ACCLLM_OK;
 }
 
-static accllm_status measure(const bench *b, accllm_bench_result *r, accllm_error *err)
+static accllm_status measure(bench *b, acc_pool *pool, accllm_bench_result *r, accllm_error *err)
 {
     if (b->p->n_prompt) ACC_TRY(time_prefill(b, &r->prefill_tok_s, err));
-    if (b->p->n_gen) ACC_TRY(time_decode(b, r, err));
-    if (!b->p->n_gen) ACC_TRY(rewind_to(b, 1, err));
+    ACC_TRY(rewind_to(b, b->p->n_sessions, err));
+    if (b->p->n_gen) ACC_TRY(decode(b, 0, err));
     r->kv_bytes_per_token = accllm_session_kv_bytes_per_token(b->items[0].session);
     r->session_bytes = accllm_session_bytes(b->items[0].session);
     r->batch_bytes = accllm_batch_bytes(b->batch);
+    r->peak_rss_bytes = accllm_peak_rss_bytes(); /* without the stream's buffer */
+    ACC_TRY(acc_stream_create(&b->stream, pool, err));
+    r->stream_gb_s = b->rates[0] = acc_stream_rate(b->stream, FIRST_STREAM_SECONDS);
+    if (b->p->n_gen) ACC_TRY(time_decode(b, r, err));
+    /* Weights that fit a good part of the caches say nothing about memory. */
+    if (!b->p->n_gen || r->weight_bytes_per_token + r->lm_head_bytes < 8 * acc_last_level_cache())
+        r->roofline_ratio = -1;
     return ACCLLM_OK;
-}
-
-/* Weights that fit a good part of the caches say nothing about memory. */
-static void compare(const accllm_model_info *info, uint32_t n_sessions, accllm_bench_result *r)
-{
-    r->weight_bytes_per_token = info->linear_bytes;
-    r->lm_head_bytes = info->head_bytes;
-    const uint64_t weights = r->weight_bytes_per_token + r->lm_head_bytes;
-    const uint64_t bytes = weights + n_sessions * r->kv_bytes_per_token; /* of a step */
-    r->decode_gb_s = (double)bytes * r->decode_tok_s / n_sessions / 1e9;
-    r->roofline_ratio = -1;
-    if (r->decode_tok_s > 0 && r->stream_gb_s > 0 && weights >= 8 * acc_last_level_cache())
-        r->roofline_ratio = r->decode_gb_s / r->stream_gb_s;
 }
 
 static accllm_status check_params(const accllm_bench_params *p, accllm_error *err)
@@ -174,20 +192,24 @@ accllm_status accllm_bench(accllm_model *m, const accllm_session_params *sp, con
     const size_t n = p->n_prompt > p->n_gen + 1 ? p->n_prompt : p->n_gen + 1;
     b.ids = acc_calloc(n, sizeof *b.ids);
     b.seconds = acc_calloc(p->reps, sizeof *b.seconds);
+    b.shares = acc_calloc(p->reps, sizeof *b.shares);
+    b.rates = acc_calloc(p->reps + 1, sizeof *b.rates);
     b.items = acc_calloc(p->n_sessions, sizeof *b.items);
-    if (!b.ids || !b.seconds || !b.items)
+    if (!b.ids || !b.seconds || !b.shares || !b.rates || !b.items)
         ACC_TRY_GOTO(acc_fail(err, ACCLLM_E_NOMEM, "out of memory: bench of %zu tokens", n));
     for (size_t i = 0; i < n; i++) b.ids[i] = (int32_t)(acc_random(0, i) % info->n_vocab);
     ACC_TRY_GOTO(make_sessions(&b, m, sp, err));
-    ACC_TRY_GOTO(measure(&b, r, err));
-    r->peak_rss_bytes = accllm_peak_rss_bytes(); /* without the stream's buffer */
-    ACC_TRY_GOTO(acc_stream_gb_s(m->rt->pool, &r->stream_gb_s, err));
-    compare(info, p->n_sessions, r);
+    r->weight_bytes_per_token = info->linear_bytes;
+    r->lm_head_bytes = info->head_bytes;
+    ACC_TRY_GOTO(measure(&b, m->rt->pool, r, err));
 fail:
     for (uint32_t i = 0; b.items && i < p->n_sessions; i++) accllm_session_free(&b.items[i].session);
     accllm_batch_free(&b.batch);
+    acc_stream_free(&b.stream);
     acc_free(b.items);
     acc_free(b.ids);
     acc_free(b.seconds);
+    acc_free(b.shares);
+    acc_free(b.rates);
     return status;
 }

@@ -1,5 +1,6 @@
 #include "eval/stream.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +10,7 @@
 #include "core/memory.h"
 
 #define STREAM_BYTES ((size_t)1 << 30)
-#define TRIAL_RUNS 2  /* of every loop */
-#define STREAM_RUNS 5 /* more of the fastest */
+#define TRIALS 3 /* of every loop, in turn; their median counts */
 
 #define LINE 64
 #define MOST_STREAMS 4
@@ -62,11 +62,12 @@ acc_read_loop *acc_stream_loop(size_t i)
     return i < N_LOOPS ? loops[i] : NULL;
 }
 
-typedef struct stream {
+struct acc_stream {
+    acc_pool *pool;
     uint8_t *data;
     uint64_t *sums; /* one line per worker, so that the reads are used */
     acc_read_loop *read;
-} stream;
+};
 
 static void share(uint32_t w, uint32_t n, size_t *begin, size_t *end)
 {
@@ -78,7 +79,7 @@ static void share(uint32_t w, uint32_t n, size_t *begin, size_t *end)
 /* Every worker touches its own part first: no shared zero page, memory near the reader. */
 static void touch(void *ctx, uint32_t w, uint32_t n)
 {
-    const stream *s = ctx;
+    const acc_stream *s = ctx;
     size_t begin, end;
     share(w, n, &begin, &end);
     memset(s->data + begin * LINE, 1, (end - begin) * LINE);
@@ -86,48 +87,69 @@ static void touch(void *ctx, uint32_t w, uint32_t n)
 
 static void read_share(void *ctx, uint32_t w, uint32_t n)
 {
-    const stream *s = ctx;
+    const acc_stream *s = ctx;
     size_t begin, end;
     share(w, n, &begin, &end);
     s->sums[w * 8] = s->read(s->data + begin * LINE, end - begin);
 }
 
-/* The best of some runs of one loop. */
-static double best_rate(acc_pool *pool, stream *s, acc_read_loop *read, int runs)
+double acc_stream_rate(acc_stream *s, double seconds)
 {
-    double best = 0;
-    s->read = read;
-    for (int i = 0; i < runs; i++) {
-        const double t = acc_seconds();
-        acc_pool_run(pool, read_share, s);
-        const double rate = (double)STREAM_BYTES / (acc_seconds() - t) / 1e9;
-        if (rate > best) best = rate;
-    }
-    return best;
+    const double begin = acc_seconds();
+    double spent, bytes = 0;
+    do {
+        acc_pool_run(s->pool, read_share, s);
+        bytes += (double)STREAM_BYTES;
+        spent = acc_seconds() - begin;
+    } while (spent < seconds);
+    return bytes / spent / 1e9;
 }
 
-accllm_status acc_stream_gb_s(acc_pool *pool, double *gb_s, accllm_error *err)
+static double median_of_trials(const double x[TRIALS])
 {
-    stream s = {.data = acc_pages_alloc(STREAM_BYTES), .sums = acc_calloc(acc_pool_size(pool), LINE)};
-    *gb_s = 0;
-    if (!s.data || !s.sums) {
-        acc_pages_free(s.data, STREAM_BYTES);
-        acc_free(s.sums);
+    const double low = fmin(x[0], x[1]), high = fmax(x[0], x[1]);
+    return fmax(low, fmin(high, x[2]));
+}
+
+/* In turn, and by the median, since what other users of the memory leave us changes from one moment to the next. */
+static acc_read_loop *fastest_loop(acc_stream *s)
+{
+    double rate[N_LOOPS][TRIALS];
+    size_t best = 0;
+    for (int trial = 0; trial < TRIALS; trial++)
+        for (size_t i = 0; i < N_LOOPS; i++) {
+            s->read = loops[i];
+            rate[i][trial] = acc_stream_rate(s, 0);
+        }
+    for (size_t i = 1; i < N_LOOPS; i++)
+        if (median_of_trials(rate[i]) > median_of_trials(rate[best])) best = i;
+    return loops[best];
+}
+
+accllm_status acc_stream_create(acc_stream **out, acc_pool *pool, accllm_error *err)
+{
+    acc_stream *s = *out = acc_calloc(1, sizeof *s);
+    if (s) {
+        s->pool = pool;
+        s->data = acc_pages_alloc(STREAM_BYTES);
+        s->sums = acc_calloc(acc_pool_size(pool), LINE);
+    }
+    if (!s || !s->data || !s->sums) {
+        acc_stream_free(out);
         return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: stream of %zu MB", STREAM_BYTES >> 20);
     }
-    acc_pool_run(pool, touch, &s);
-    acc_read_loop *best = loops[0];
-    for (size_t i = 0; i < N_LOOPS; i++) {
-        const double rate = best_rate(pool, &s, loops[i], TRIAL_RUNS);
-        if (rate <= *gb_s) continue;
-        *gb_s = rate;
-        best = loops[i];
-    }
-    const double rate = best_rate(pool, &s, best, STREAM_RUNS);
-    if (rate > *gb_s) *gb_s = rate;
-    acc_pages_free(s.data, STREAM_BYTES);
-    acc_free(s.sums);
+    acc_pool_run(pool, touch, s);
+    s->read = fastest_loop(s);
     return ACCLLM_OK;
+}
+
+void acc_stream_free(acc_stream **s)
+{
+    if (!*s) return;
+    acc_pages_free((*s)->data, STREAM_BYTES);
+    acc_free((*s)->sums);
+    acc_free(*s);
+    *s = NULL;
 }
 
 /* One word of /sys/devices/system/cpu/cpu0/cache/indexI/NAME. */
