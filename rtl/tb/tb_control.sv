@@ -278,8 +278,10 @@ module tb_control (
     end
     ended = interrupt;
     if (ended) begin
+      expect_of(acc_pkg::RegIrqStatus, 32'd1);
       set(acc_pkg::RegIrqStatus, 32'd1);
       if (interrupt) $fatal(1, "the interrupt stays");
+      expect_of(acc_pkg::RegIrqStatus, 32'd0);
       expect_of(acc_pkg::RegControl, 32'd14);
       expect_of(acc_pkg::RegControl, 32'd4);
     end
@@ -289,8 +291,12 @@ module tb_control (
     repeat (3) @(negedge clk);
     rst_n = 1'b1;
     for (int a = int'(acc_pkg::RegToken); a <= int'(acc_pkg::RegNormEpsilon); a += 4) expect_of(8'(a), 32'd0);
-    set(acc_pkg::RegIrqGlobal, 32'd1);
-    set(acc_pkg::RegIrqEnable, 32'd1);
+    for (int i = 0; i < 2; i++) begin  // off, then on
+      expect_of(acc_pkg::RegIrqGlobal, i);
+      expect_of(acc_pkg::RegIrqEnable, i);
+      set(acc_pkg::RegIrqGlobal, 32'd1);
+      set(acc_pkg::RegIrqEnable, 32'd1);
+    end
     set(acc_pkg::RegHeads, 32'd4);
     set(acc_pkg::RegKvHeads, 32'd2);
     set(acc_pkg::RegHeadDim, 32'd64);
