@@ -77,6 +77,7 @@ class Page(unittest.TestCase):
         self.fail(f"{label} never stood still")
 
     def ask(self, text):
+        self.wait("!document.getElementById('send').disabled")  # until the page knows the model
         self.find("#question").send_keys(text, Keys.ENTER)
 
     def wait_for_end(self):
