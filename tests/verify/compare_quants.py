@@ -3,6 +3,7 @@
 windows: what its formats lose, weights alone, beside the bits they take of the block matrices. The embedding is Q8_0
 throughout; the importance matrix comes from --calib. Files named behind the options (ours) are judged the same way."""
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,10 +14,11 @@ from gguf_read import Gguf
 TYPES = ["Q2_0", "Q2_K", "Q3_K_S", "Q4_0", "IQ4_NL", "Q4_K_M", "Q5_1"]
 
 
-def tool(args, name, *words):
-    """One of llama.cpp's programs; its output is shown only if it fails."""
+def tool(args, folder, name, *words):
+    """One of llama.cpp's programs, in the folder, with short names: it has written files that end early, depending on the
+    length of those that it keeps in them. Its output is shown only if it fails."""
     ran = subprocess.run([os.path.join(args.llama, name), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         env={**os.environ, "LD_LIBRARY_PATH": args.llama})
+                         env={**os.environ, "LD_LIBRARY_PATH": args.llama}, cwd=folder)
     if ran.returncode:
         sys.exit(f"{name}: status {ran.returncode}\n{ran.stdout.decode(errors='replace')[-2000:]}")
 
@@ -52,18 +54,18 @@ def main():
                             ("--types", {"default": ",".join(TYPES), "help": "llama.cpp's names, with commas"}),
                             ("ours", {"nargs": "*", "help": "packed files"}))
     with tempfile.TemporaryDirectory() as folder:
-        plain, matrix = f"{folder}/plain.gguf", f"{folder}/imatrix.gguf"
-        packed, back = f"{folder}/packed.gguf", f"{folder}/back.gguf"
-        common.accllm(args, "export", args.model, plain, "--type", "f32")
+        packed, back = f"{folder}/q.gguf", f"{folder}/b.gguf"
+        common.accllm(args, "export", args.model, f"{folder}/p.gguf", "--type", "f32")
         if args.calib:
-            tool(args, "llama-imatrix", "-m", plain, "-f", args.calib, "-o", matrix, "-c", "1024", "-t", args.threads)
+            shutil.copy(args.calib, f"{folder}/c.txt")
+            tool(args, folder, "llama-imatrix", "-m", "p.gguf", "-f", "c.txt", "-o", "m.gguf", "-c", "1024", "-t", args.threads)
         teacher = perplexity(args, args.model)
         print(f"{'weights alone':28} {'bits':>6} {'MB':>8} {'perplexity':>10} {'ratio':>8}")
         row(os.path.basename(args.model), linear_bits(args.model), os.path.getsize(args.model), teacher, teacher)
         for kind in args.types.split(","):
-            options = ["--imatrix", matrix] if args.calib else []
-            tool(args, "llama-quantize", *options, "--token-embedding-type", "q8_0", plain, packed, kind, args.threads)
-            tool(args, "llama-quantize", "--allow-requantize", packed, back, "F32", args.threads)
+            options = ["--imatrix", "m.gguf"] if args.calib else []
+            tool(args, folder, "llama-quantize", *options, "--token-embedding-type", "q8_0", "p.gguf", "q.gguf", kind, args.threads)
+            tool(args, folder, "llama-quantize", "--allow-requantize", "q.gguf", "b.gguf", "F32", args.threads)
             row(f"llama.cpp {kind}", linear_bits(packed), os.path.getsize(packed), perplexity(args, back), teacher)
         for path in args.ours:
             bits = common.accllm(args, "inspect", path)["bits_per_weight"]
