@@ -10,6 +10,7 @@
 #include "core/hash.h"
 #include "core/memory.h"
 #include "engine/internal.h"
+#include "eval/median.h"
 #include "eval/stream.h"
 
 #define MAX_TOKENS (1u << 24)
@@ -38,18 +39,6 @@ void accllm_bench_params_init(accllm_bench_params *p)
     p->n_gen = 128;
     p->reps = 5;
     p->n_sessions = 1;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, uint32_t n)
-{
-    qsort(x, n, sizeof *x, by_value);
-    return (x[(n - 1) / 2] + x[n / 2]) / 2;
 }
 
 /* The first n sessions at the wanted depth, as if they had read that many tokens. */
@@ -96,7 +85,7 @@ static accllm_status time_prefill(const bench *b, double *tok_s, accllm_error *e
         ACC_TRY(read_prompt(b, err));
         b->seconds[i] = acc_seconds() - t;
     }
-    *tok_s = b->p->n_prompt / median(b->seconds, b->p->reps);
+    *tok_s = b->p->n_prompt / acc_median(b->seconds, b->p->reps);
     return ACCLLM_OK;
 }
 
@@ -123,9 +112,9 @@ static accllm_status time_decode(const bench *b, accllm_bench_result *r, accllm_
         b->rates[i + 1] = acc_stream_rate(b->stream, fmin(b->seconds[i], MOST_STREAM_SECONDS));
         b->shares[i] = step_bytes(b, r) * b->p->n_gen / b->seconds[i] / 1e9 / ((b->rates[i] + b->rates[i + 1]) / 2);
     }
-    r->stream_gb_s = median(b->rates, reps + 1);
-    r->roofline_ratio = median(b->shares, reps);
-    r->decode_tok_s = tokens / median(b->seconds, reps);
+    r->stream_gb_s = acc_median(b->rates, reps + 1);
+    r->roofline_ratio = acc_median(b->shares, reps);
+    r->decode_tok_s = tokens / acc_median(b->seconds, reps);
     r->decode_tok_s_max = tokens / b->seconds[0];
     r->decode_tok_s_min = tokens / b->seconds[reps - 1];
     r->decode_gb_s = step_bytes(b, r) * r->decode_tok_s / b->p->n_sessions / 1e9;

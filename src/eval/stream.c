@@ -1,6 +1,5 @@
 #include "eval/stream.h"
 
-#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "eval/median.h"
 
 #define STREAM_BYTES ((size_t)1 << 30)
 #define TRIALS 3 /* of every loop, in turn; their median counts */
@@ -105,25 +105,24 @@ double acc_stream_rate(acc_stream *s, double seconds)
     return bytes / spent / 1e9;
 }
 
-static double median_of_trials(const double x[TRIALS])
-{
-    const double low = fmin(x[0], x[1]), high = fmax(x[0], x[1]);
-    return fmax(low, fmin(high, x[2]));
-}
-
 /* In turn, and by the median, since what other users of the memory leave us changes from one moment to the next. */
 static acc_read_loop *fastest_loop(acc_stream *s)
 {
     double rate[N_LOOPS][TRIALS];
-    size_t best = 0;
+    double best = 0;
+    acc_read_loop *fastest = loops[0];
     for (int trial = 0; trial < TRIALS; trial++)
         for (size_t i = 0; i < N_LOOPS; i++) {
             s->read = loops[i];
             rate[i][trial] = acc_stream_rate(s, 0);
         }
-    for (size_t i = 1; i < N_LOOPS; i++)
-        if (median_of_trials(rate[i]) > median_of_trials(rate[best])) best = i;
-    return loops[best];
+    for (size_t i = 0; i < N_LOOPS; i++) {
+        const double median = acc_median(rate[i], TRIALS);
+        if (median <= best) continue;
+        best = median;
+        fastest = loops[i];
+    }
+    return fastest;
 }
 
 accllm_status acc_stream_create(acc_stream **out, acc_pool *pool, accllm_error *err)

@@ -17,8 +17,9 @@ TYPES = ["Q2_0", "Q2_K", "Q3_K_S", "Q4_0", "IQ4_NL", "Q4_K_M", "Q5_1"]
 def tool(args, folder, name, *words):
     """One of llama.cpp's programs, in the folder, with short names: it has written files that end early, depending on the
     length of those that it keeps in them. Its output is shown only if it fails."""
-    ran = subprocess.run([os.path.join(args.llama, name), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         env={**os.environ, "LD_LIBRARY_PATH": args.llama}, cwd=folder)
+    programs = os.path.abspath(args.llama)
+    ran = subprocess.run([os.path.join(programs, name), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         env={**os.environ, "LD_LIBRARY_PATH": programs}, cwd=folder)
     if ran.returncode:
         sys.exit(f"{name}: status {ran.returncode}\n{ran.stdout.decode(errors='replace')[-2000:]}")
 
