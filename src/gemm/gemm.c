@@ -3,7 +3,8 @@
 
 #include "gemm/one.h"
 
-#define PIECE 96 /* rows of a Gram matrix at a time */
+#define SMALL (1u << 25) /* products of a product: more pieces cost more than they share out */
+#define PIECE 96         /* rows of a Gram matrix at a time */
 
 /* A product is cut along its longer side: each piece reads the whole other operand. */
 typedef struct gemm_job {
@@ -51,7 +52,8 @@ static void gemm_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 void acc_gemm_run(acc_pool *pool, const acc_gemm *g)
 {
     gemm_job j = {.g = g, .by_columns = g->n > g->m};
-    const uint32_t whole = j.by_columns ? g->n : g->m, pieces = whole < 1024 ? 4 : whole < 8192 ? 8 : 16;
+    const uint32_t whole = j.by_columns ? g->n : g->m;
+    const uint32_t pieces = whole < 1024 || (uint64_t)g->m * g->n * g->k < SMALL ? 4 : whole < 8192 ? 8 : 16;
     j.piece = ((whole + pieces - 1) / pieces + 15) / 16 * 16;
     acc_gemm_load(pool, g);
     acc_pool_run(pool, gemm_worker, &j);

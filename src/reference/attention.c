@@ -81,10 +81,18 @@ typedef struct attend_job {
 typedef struct tile {
     uint32_t head, i0, n, group;
     uint32_t n_sinks, n_window, n_near; /* columns, in this order; the last two overlap where queries differ */
+    uint64_t window;                    /* of its queries */
     uint64_t lo, near_lo;               /* position of the first window column and of the first near one */
     size_t stride;                      /* of s */
     float *q, *q_sinks, *o, *s;         /* [group * n][...] */
 } tile;
+
+/* Queries no further from the start than window and sinks together see all before them and the sinks at their places:
+ * over a whole sequence, whose rows lie together, the two are one. */
+static bool sees_all(const acc_ref_kv *kv, uint64_t last)
+{
+    return kv->sink_k == kv->ring_k && !kv->near && last < kv->window + kv->sinks;
+}
 
 static void plan_tile(const attend_job *j, uint32_t worker, uint32_t item, tile *t)
 {
@@ -94,9 +102,15 @@ static void plan_tile(const attend_job *j, uint32_t worker, uint32_t item, tile 
     t->n = j->span->n - t->i0 < j->block ? j->span->n - t->i0 : j->block;
     t->group = j->hp->n_heads / j->hp->n_kv_heads;
     uint64_t first = j->span->first + t->i0, last = first + t->n - 1;
+    t->window = kv->window;
     t->n_sinks = last + 1 < kv->sinks ? (uint32_t)(last + 1) : kv->sinks;
     t->lo = acc_ref_last(first, kv->window);
     if (t->lo < kv->sinks) t->lo = kv->sinks;
+    if (sees_all(kv, last)) {
+        t->window = last + 1;
+        t->n_sinks = 0;
+        t->lo = 0;
+    }
     t->near_lo = acc_ref_last(first, kv->near);
     if (t->near_lo < t->lo) t->near_lo = t->lo;
     t->n_near = kv->near && last >= t->near_lo ? (uint32_t)(last - t->near_lo + 1) : 0;
@@ -165,7 +179,7 @@ typedef struct visible {
 /* The parts of one row of scores, for the query at pos. */
 static void see(const acc_ref_kv *kv, const tile *t, uint64_t pos, float *s, visible out[3])
 {
-    uint64_t lo = acc_ref_last(pos, kv->window), near = acc_ref_last(pos, kv->near);
+    uint64_t lo = acc_ref_last(pos, t->window), near = acc_ref_last(pos, kv->near);
     uint32_t sinks = pos + 1 < t->n_sinks ? (uint32_t)(pos + 1) : t->n_sinks;
     out[0] = (visible){s, 0, sinks, t->n_sinks};
     if (lo < t->lo) lo = t->lo;

@@ -23,6 +23,7 @@ void acc_ref_linear(accllm_runtime *rt, const acc_ref_matrix *m, uint32_t n_matr
 /* x = exp(x - max) for x <= max; returns the sum. Relative error about 1e-7. */
 float acc_ref_exp_row(float *x, uint32_t n, float max);
 float acc_ref_max(const float *x, uint32_t n, float start);
+float acc_ref_dot(const float *x, const float *y, uint32_t n);
 /* gate = gate * sigmoid(gate) * up. */
 void acc_ref_silu_mul(accllm_runtime *rt, float *gate, const float *up, size_t n);
 /* cos and sin of one position, [head_dim / 2] each. */

@@ -10,6 +10,8 @@
 #define LANES 16
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 typedef int32_t int_lanes __attribute__((vector_size(4 * LANES)));
+typedef float half_lanes __attribute__((vector_size(2 * LANES)));
+typedef float quarter_lanes __attribute__((vector_size(LANES)));
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE lanes load(const float *p)
@@ -44,50 +46,85 @@ INLINE lanes exp_lanes(lanes x)
     lanes t = x * 0x1.715476p+0f + magic; /* the integer n stands in the low bits */
     lanes n = t - magic;
     lanes r = x - n * 0x1.62e4p-1f - n * 0x1.7f7d1cp-20f;
-    lanes p = r * (1.0f / 5040) + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r * r + r + 1.0f;
+    const lanes r2 = r * r, high = r * (1.0f / 5040) + 1.0f / 720, middle = r * (1.0f / 120) + 1.0f / 24;
+    const lanes low = r * (1.0f / 6) + 0.5f; /* pairs of terms: they need not wait for one another */
+    const lanes p = ((high * r2 + middle) * r2 + low) * r2 + r + 1.0f;
     return p * (lanes)(((int_lanes)t + (127 - 0x4b400000)) << 23);
 }
 
+/* A last register that is not full is read again from LANES before the end: no values one by one. */
+
 ACC_CLONES float acc_ref_max(const float *x, uint32_t n, float start)
 {
+    float best = start;
+    if (n < LANES) {
+        for (uint32_t i = 0; i < n; i++) best = x[i] > best ? x[i] : best;
+        return best;
+    }
     lanes m = all(start);
-    uint32_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        lanes v = load(x + i);
+    for (uint32_t i = 0; i < n; i += LANES) {
+        const lanes v = load(x + (i + LANES <= n ? i : n - LANES));
         m = choose(v > m, v, m);
     }
-    float best = start;
     for (int j = 0; j < LANES; j++) best = m[j] > best ? m[j] : best;
-    for (; i < n; i++) best = x[i] > best ? x[i] : best;
     return best;
+}
+
+/* By halves: few sums wait for one another. */
+INLINE float add_lanes(lanes sum)
+{
+    half_lanes half[2];
+    quarter_lanes quarter[2];
+    memcpy(half, &sum, sizeof half);
+    half[0] += half[1];
+    memcpy(quarter, half, sizeof quarter);
+    quarter[0] += quarter[1];
+    return (quarter[0][0] + quarter[0][2]) + (quarter[0][1] + quarter[0][3]);
+}
+
+/* The lanes from k on, 0 in those before. */
+INLINE lanes from_lane(lanes v, uint32_t k)
+{
+    const int_lanes index = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return choose(index >= (int32_t)k, v, all(0));
 }
 
 ACC_CLONES float acc_ref_exp_row(float *x, uint32_t n, float max)
 {
-    lanes sum = all(0);
-    uint32_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        lanes e = exp_lanes(load(x + i) - max);
+    const uint32_t rest = n % LANES;
+    lanes sum = all(0), last;
+    if (n >= LANES) {
+        last = load(x + n - LANES); /* before the loop changes some of it */
+    } else {
+        float few[LANES] = {0};
+        memcpy(few + LANES - n, x, n * sizeof *x);
+        last = load(few);
+    }
+    for (uint32_t i = 0; i + LANES <= n; i += LANES) {
+        const lanes e = exp_lanes(load(x + i) - max);
         store(x + i, e);
         sum += e;
     }
-    if (i < n) {
-        float tail[LANES];
-        for (uint32_t j = 0; j < LANES; j++) tail[j] = i + j < n ? x[i + j] : -INFINITY;
-        lanes e = exp_lanes(load(tail) - max);
-        store(tail, e);
-        memcpy(x + i, tail, (n - i) * sizeof *x);
-        for (uint32_t j = 0; j < LANES; j++) tail[j] = i + j < n ? tail[j] : 0;
-        sum += load(tail);
+    if (rest == 0) return add_lanes(sum);
+    last = exp_lanes(last - max);
+    if (n >= LANES) {
+        store(x + n - LANES, last); /* what was done already comes out the same */
+    } else {
+        float few[LANES];
+        store(few, last);
+        memcpy(x, few + LANES - n, n * sizeof *x);
     }
+    return add_lanes(sum + from_lane(last, LANES - rest));
+}
+
+ACC_CLONES float acc_ref_dot(const float *x, const float *y, uint32_t n)
+{
+    lanes sum = all(0);
     float s = 0;
-    for (int j = 0; j < LANES; j++) s += sum[j];
-    return s;
+    uint32_t i = 0;
+    for (; i + LANES <= n; i += LANES) sum += load(x + i) * load(y + i);
+    for (; i < n; i++) s += x[i] * y[i];
+    return s + add_lanes(sum);
 }
 
 typedef struct silu_job {

@@ -16,6 +16,7 @@
 
 #define SEQS 3u
 #define LEN 14u
+#define LONG 150u /* several blocks of queries */
 
 static const tiny_shape plain = {3, 1, false, true}, rich = {4, 2, true, false};
 
@@ -25,10 +26,11 @@ typedef struct fixture {
     acc_train_model m, teacher;
     acc_trainer *trainer;
     acc_tape_rules rules;
-    int32_t ids[SEQS * LEN];
+    int32_t ids[SEQS * LONG];
 } fixture;
 
-static void setup(fixture *f, const tiny_shape *shape, uint32_t threads, bool keep_all)
+static void setup_long(fixture *f, const tiny_shape *shape, uint32_t threads, bool keep_all, uint32_t len,
+                       acc_tape_rules rules)
 {
     memset(f, 0, sizeof *f);
     assert_int_equal(acc_pool_create(&f->rt.pool, threads, NULL), ACCLLM_OK);
@@ -38,11 +40,16 @@ static void setup(fixture *f, const tiny_shape *shape, uint32_t threads, bool ke
     assert_int_equal(acc_train_model_load(&f->m, f->src, NULL), ACCLLM_OK);
     assert_int_equal(acc_train_model_create(&f->teacher, f->teacher_src, NULL, NULL, NULL, false, NULL), ACCLLM_OK);
     assert_int_equal(acc_train_model_load(&f->teacher, f->teacher_src, NULL), ACCLLM_OK);
-    assert_int_equal(acc_trainer_create(&f->trainer, &f->rt, &f->src->hp, SEQS, LEN, keep_all, false, NULL), ACCLLM_OK);
-    f->rules = (acc_tape_rules){.sinks = 3, .window = 5};
+    assert_int_equal(acc_trainer_create(&f->trainer, &f->rt, &f->src->hp, SEQS, len, keep_all, false, NULL), ACCLLM_OK);
+    f->rules = rules;
     for (uint32_t i = 0; i < f->src->hp.n_embd; i++)
         f->m.embd_scale[i] = f->teacher.embd_scale[i] = 0.7f + 0.05f * (float)(i % 13);
-    for (uint32_t i = 0; i < SEQS * LEN; i++) f->ids[i] = (int32_t)(acc_random(9, i) % f->src->hp.n_vocab);
+    for (uint32_t i = 0; i < SEQS * len; i++) f->ids[i] = (int32_t)(acc_random(9, i) % f->src->hp.n_vocab);
+}
+
+static void setup(fixture *f, const tiny_shape *shape, uint32_t threads, bool keep_all)
+{
+    setup_long(f, shape, threads, keep_all, LEN, (acc_tape_rules){.sinks = 3, .window = 5});
 }
 
 static void teardown(fixture *f)
@@ -130,11 +137,11 @@ static void check_tensor(fixture *f, const float *g, acc_train_tensor *t, bool d
     free(direction);
 }
 
-static void check_all(const tiny_shape *shape, bool distil)
+static void check_all(const tiny_shape *shape, bool distil, uint32_t len, uint32_t sinks, uint32_t window)
 {
     fixture f;
     double loss;
-    setup(&f, shape, 2, true);
+    setup_long(&f, shape, 2, true, len, (acc_tape_rules){.sinks = sinks, .window = window});
     gradients g = gradients_of(&f, distil, &loss);
     assert_true(fabs(loss - loss_of(&f, distil)) < 1e-6);
     for (uint32_t i = 0; i < f.m.n_tensors; i++) {
@@ -148,9 +155,19 @@ static void check_all(const tiny_shape *shape, bool distil)
 static void test_differences(void **state)
 {
     (void)state;
-    check_all(&plain, false);
-    check_all(&rich, false);
-    check_all(&rich, true);
+    check_all(&plain, false, LEN, 3, 5);
+    check_all(&rich, false, LEN, 3, 5);
+    check_all(&rich, true, LEN, 3, 5);
+}
+
+/* Windows that end inside a block of queries, that span several, and that see everything. */
+static void test_differences_over_blocks(void **state)
+{
+    (void)state;
+    check_all(&rich, true, LONG, 3, 20);
+    check_all(&rich, false, LONG, 70, 30);
+    check_all(&plain, true, LONG, 0, 100);
+    check_all(&plain, true, LONG, 5, 2 * LONG);
 }
 
 static void test_same_model_has_no_divergence(void **state)
@@ -239,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_differences_over_blocks),
         cmocka_unit_test(test_same_model_has_no_divergence),
         cmocka_unit_test(test_coded_cache_is_near_the_float_one),
         cmocka_unit_test(test_checkpointing_changes_nothing),
