@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Kills `accllm compress` at random moments, resumes, and wants the bytes of an undisturbed run.
 
-kill_resume.py ACCLLM MAKE_TINY [--rounds N] [--source FILE] [--signal term] [--options="--weights w2 ..."]   without --source:
-a tiny random checkpoint; options are for compress. SIGTERM lets recovery training write a checkpoint first, SIGKILL does not."""
+kill_resume.py ACCLLM MAKE_TINY [--rounds N] [--kills N] [--source FILE] [--signal term] [--options="--weights w2 ..."]
+without --source: a tiny random checkpoint; options are for compress. A round is one run, killed --kills times (without it: one to
+three times) before it may end. SIGTERM lets recovery training write a checkpoint first, SIGKILL does not."""
 import argparse
 import hashlib
 import json
@@ -26,6 +27,7 @@ def arguments():
     a.add_argument("accllm")
     a.add_argument("make_tiny")
     a.add_argument("--rounds", type=int, default=10)
+    a.add_argument("--kills", type=int)
     a.add_argument("--source")
     a.add_argument("--signal", choices=["kill", "term"], default="kill")
     a.add_argument("--options", default="--weights w2s -t 2 --calib-tokens 3000")
@@ -40,14 +42,14 @@ def finish(words):
     return json.loads(r.stdout)["resumed_layers"]
 
 
-def one_round(words, number, seconds, rng):
-    """Starts afresh, kills one to three times, then lets a resumed run finish. Returns how often it was killed and how
-    many layers that run took over."""
+def one_round(words, number, longest, wanted, rng):
+    """Starts afresh, kills `wanted` times, each within `longest` seconds, then lets a resumed run finish. Returns how often
+    it was killed and how many layers that run took over."""
     kills, resume = 0, []
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(wanted):
         p = subprocess.Popen([*words, *resume], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            p.wait(timeout=rng.uniform(0, seconds))
+            p.wait(timeout=rng.uniform(0, longest))
             break  # it was done before its time came
         except subprocess.TimeoutExpired:
             p.send_signal(number)
@@ -72,7 +74,8 @@ def main():
         kills = resumed = 0
         for i in range(args.rounds):
             os.unlink(out)
-            k, layers = one_round(words, number, seconds, rng)
+            wanted = args.kills or rng.randint(1, 3)
+            k, layers = one_round(words, number, 2 * seconds / (args.kills + 1) if args.kills else seconds, wanted, rng)
             kills, resumed = kills + k, resumed + layers
             if digest(out) != want:
                 sys.exit(f"round {i}: the resumed output differs")

@@ -1,6 +1,7 @@
 /* Writes a tiny random checkpoint for end-to-end tests:
- *   make_tiny OUT.gguf [spm] [untied] [f16] [layers=N] [heads=N] [ff=N] [ctx=N] [vocab=N]
- *             [seed=N] */
+ *   make_tiny OUT.gguf [spm] [untied] [f16] [layers=N] [heads=N] [kv=N] [head=N] [ff=N]
+ *             [ctx=N] [vocab=N] [seed=N]                       kv: key-value heads; head: a head's dimension
+ * A model of TinyLlama-1.1B's shape: f16 untied layers=22 heads=32 kv=4 head=64 ff=5632 ctx=2048 vocab=32000 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +13,8 @@ static int set(tiny_options *o, const char *word)
     const struct {
         const char *name;
         uint32_t *field;
-    } numbers[] = {{"layers=", &o->n_layers},
-                   {"heads=", &o->n_heads},
-                   {"ff=", &o->n_ff},
-                   {"ctx=", &o->n_ctx},
-                   {"vocab=", &o->n_vocab}};
+    } numbers[] = {{"layers=", &o->n_layers}, {"heads=", &o->n_heads}, {"kv=", &o->n_kv_heads}, {"head=", &o->head_dim},
+                   {"ff=", &o->n_ff},         {"ctx=", &o->n_ctx},     {"vocab=", &o->n_vocab}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         size_t n = strlen(numbers[i].name);
         if (strncmp(word, numbers[i].name, n) != 0) continue;
