@@ -99,10 +99,15 @@ static bool read_scores(acc_request *r, const json_t *body, acc_problem *p)
 static bool read_length(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p)
 {
     enum { USUAL_COMPLETION = 16 }; /* what OpenAI's API says of completions */
-    int64_t n = r->chat ? (int64_t)s->max_tokens : USUAL_COMPLETION, least = r->chat ? 1 : 0;
-    if (!acc_field_int(body, "max_tokens", least, INT64_MAX, &n, p)) return false;
-    if (!acc_field_int(body, "max_completion_tokens", least, INT64_MAX, &n, p)) return false;
-    r->settings.max_tokens = (uint64_t)n;
+    static const char *const keys[] = {"max_tokens", "max_completion_tokens"};
+    int64_t n = r->chat ? -1 : USUAL_COMPLETION;
+    for (int i = 0; i < 2; i++) {
+        if (!acc_field_int(body, keys[i], -1, INT64_MAX, &n, p)) return false;
+        if (r->chat && n == 0)
+            return acc_refuse(p, 400, "invalid_value", keys[i], "%s is 0; a chat's answer has 1 token or more",
+                              keys[i]);
+    }
+    r->settings.max_tokens = n < 0 ? s->max_tokens : (uint64_t)n; /* -1, as llama.cpp's clients say it: no limit */
     return true;
 }
 

@@ -19,7 +19,7 @@ typedef struct acc_service {
     const accllm_vocabulary *vocabulary; /* for grammars */
     char model_name[128];
     accllm_sampler_params sampler;
-    uint64_t max_tokens;    /* of an answer whose request does not say */
+    uint64_t max_tokens;    /* of an answer whose request says none, or -1 */
     uint64_t n_ctx;         /* tokens that prompt and answer may have together; 0: no end */
     uint32_t sinks, window; /* with n_ctx 0: the first tokens and the last ones, which stay */
     bool pin_system;        /* system messages must fit into the sinks */

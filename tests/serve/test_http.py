@@ -253,7 +253,7 @@ class Refusals(Served):
     def test_bad_fields(self):
         for field, value in (("prompt", None), ("prompt", 5), ("prompt", []), ("prompt", [[1, -1]]), ("prompt", [2048]),
                              ("prompt", [1, "a"]), ("prompt", ["a", 1]), ("prompt", {"a": 1}), ("prompt", [1.5]),
-                             ("max_tokens", -1), ("max_tokens", "5"), ("max_tokens", 1.5), ("temperature", -1),
+                             ("max_tokens", -2), ("max_tokens", "5"), ("max_tokens", 1.5), ("temperature", -1),
                              ("temperature", "hot"), ("top_p", 1.1), ("top_k", -2), ("min_p", 2), ("seed", "x"),
                              ("n", 0), ("n", 129), ("n", 2.5), ("logprobs", 21), ("logprobs", True), ("stop", 5),
                              ("stop", ["a", 1]), ("stop", ["s"] * 17), ("stop", "x" * 257), ("stream", 1),
@@ -267,9 +267,12 @@ class Refusals(Served):
     def test_numbers_as_clients_write_them(self):
         whole = self.s.json("/v1/completions", GREEDY)["choices"]
         self.assertEqual(self.s.json("/v1/completions", {**GREEDY, "max_tokens": 24.0, "n": 1e0, "top_k": -1.0})["choices"], whole)
+        unlimited = self.s.json("/v1/completions", {**GREEDY, "max_tokens": -1})
+        self.assertEqual(unlimited["choices"], self.s.json("/v1/completions", {**GREEDY, "max_tokens": 512})["choices"])
+        self.assertGreater(unlimited["usage"]["completion_tokens"], 24)
         for x in (1e300, -0.5, 2.0 ** 60):
             self.s.error("/v1/completions", {**GREEDY, "max_tokens": x}, 400)
-        self.assertIn("0 or more", self.s.error("/v1/completions", {**GREEDY, "max_tokens": -1}, 400)["message"])
+        self.assertIn("-1 or more", self.s.error("/v1/completions", {**GREEDY, "max_tokens": -2}, 400)["message"])
 
     def test_harmless_fields_pass(self):
         r = self.s.json("/v1/completions", {**GREEDY, "user": "me", "logit_bias": {}, "presence_penalty": 0, "suffix": None,

@@ -65,7 +65,7 @@ class Completions(Client):
         self.assertNotEqual(a.choices[0].text, a.choices[1].text)
 
     def test_errors(self):
-        for bad in ({"max_tokens": -1}, {"logit_bias": {"5": 1}}, {"prompt": [[99999]]}, {"temperature": -1}):
+        for bad in ({"max_tokens": -2}, {"logit_bias": {"5": 1}}, {"prompt": [[99999]]}, {"temperature": -1}):
             with self.assertRaises(openai.BadRequestError) as caught:
                 self.complete(**bad)
             self.assertEqual(caught.exception.param, next(iter(bad)))
