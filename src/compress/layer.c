@@ -170,7 +170,7 @@ static accllm_status compress_layer(layer_work *w, double from, double to, accll
     w->collector.wanted = 15;
     reset_keys(&w->collector);
     ACC_TRY(pass(w, false, "calibrate", from, from + 0.45 * part, err));
-    ACC_TRY(acc_smooth_layer(&w->l, r->hp, &w->collector, err));
+    ACC_TRY(acc_smooth_layer(&w->l, r->hp, r->shapes[w->layer], &w->collector, err));
     ACC_TRY(acc_permute_layer(r->rt->pool, &w->l, r->hp, r->shapes[w->layer], &w->collector, err));
     for (int input = 0; input < 4; input++)
         ACC_TRY(quantize_group(w, input, from + 0.45 * part, from + 0.7 * part, err));

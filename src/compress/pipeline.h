@@ -140,10 +140,10 @@ accllm_status acc_collector_create(acc_collector *c, const acc_run *r, accllm_er
 void acc_collector_free(acc_collector *c);
 acc_ref_tap acc_collector_tap; /* user: the collector */
 
-/* smooth.c: rewrites a layer's norms, biases and matrices into an equal block that quantises better, by what one
- * calibration pass collected, and the Hessians with them. */
-accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, acc_collector *col,
-                               accllm_error *err) ACC_MUST_CHECK;
+/* smooth.c: rewrites a layer's norms, biases and matrices into an equal block that quantises better in the formats of
+ * its matrices, by what one calibration pass collected, and the Hessians with them. */
+accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, const acc_weight shapes[ACC_LINEARS],
+                               acc_collector *col, accllm_error *err) ACC_MUST_CHECK;
 /* keys.c: its part that is about keys and queries. Also finds the queries' main directions. */
 accllm_status acc_balance_keys(acc_ref_layer *l, const acc_hparams *hp, acc_collector *c,
                                accllm_error *err) ACC_MUST_CHECK;

@@ -84,8 +84,9 @@ ACC_CLONES static void group_gain(const acc_codes *c, const float *wt, const flo
     for (int l = 0; l < ACC_LANES; l++) gain[l] = sum[l] * s[l] * s[l];
 }
 
-/* Where the grid of a group starts and ends: multiples of the RMS (W2S, W2) or of the scale that clips nothing. */
-static void grid_base(const acc_codes *c, const float *wt, uint32_t n, float *base, float *from, float *to)
+/* The grid of a group's scales: from first on in COARSE - 1 steps by a factor. Multiples of the RMS (W2S, W2) or of the
+ * scale that clips nothing. */
+static void search_grid(const acc_codes *c, const float *wt, uint32_t n, float *first, float *step)
 {
     float square[ACC_LANES] = {0}, low[ACC_LANES] = {0}, high[ACC_LANES] = {0};
     for (uint32_t j = 0; j < n; j++) {
@@ -96,48 +97,53 @@ static void grid_base(const acc_codes *c, const float *wt, uint32_t n, float *ba
             high[l] = largest(high[l], w[l]);
         }
     }
-    *from = c->format == ACC_FMT_W8 ? 0.7f : 0.45f;
-    *to = 1.05f;
     for (int l = 0; l < ACC_LANES; l++) {
-        if (c->format == ACC_FMT_W2S || c->format == ACC_FMT_W2)
-            base[l] = sqrtf(square[l] / (float)n) / (c->format == ACC_FMT_W2 ? 1 : (float)c->level1);
-        else if (c->format == ACC_FMT_W4)
-            base[l] = largest(low[l] / 8, high[l] / 7);
-        else
-            base[l] = largest(low[l], high[l]) / 127;
+        const float rms = sqrtf(square[l] / (float)n), most = largest(low[l], high[l]);
+        float base, from = 0.45f, to = 1.05f;
+        if (c->format == ACC_FMT_W2S) {
+            base = rms / (float)c->level1;
+            from = 0.3f, to = 2.0f;
+        } else if (c->format == ACC_FMT_W2) { /* all weights alike, or one that alone counts */
+            base = rms;
+            from = 0.15f, to = 1.05f * (rms > 0 ? largest(1, most / (3 * rms)) : 1);
+        } else if (c->format == ACC_FMT_W4) {
+            base = largest(low[l] / 8, high[l] / 7);
+        } else {
+            base = most / 127;
+            from = 0.7f;
+        }
+        first[l] = base * from;
+        step[l] = powf(to / from, 1.0f / (COARSE - 1));
     }
-    if (c->format == ACC_FMT_W2S) *from = 0.3f, *to = 2.0f;
-    if (c->format == ACC_FMT_W2) *from = 0.15f, *to = 1.05f; /* one outlier of 128 .. all weights alike */
 }
 
 /* Best scale per lane of one group of n columns: a geometric grid, then a finer one around its best point. */
 static void search_group(const acc_codes *c, const float *wt, const float *d, uint32_t n, float *best, float *best_gain)
 {
-    float base[ACC_LANES], centre[ACC_LANES], s[ACC_LANES], gain[ACC_LANES], from, to;
-    grid_base(c, wt, n, base, &from, &to);
-    const float step = powf(to / from, 1.0f / (COARSE - 1));
-    float f = from;
+    float s[ACC_LANES], step[ACC_LANES], fine[ACC_LANES], gain[ACC_LANES];
+    search_grid(c, wt, n, s, step);
     for (int l = 0; l < ACC_LANES; l++) {
         best[l] = 0;
         best_gain[l] = 0;
     }
-    for (int k = 0; k < COARSE; k++, f *= step) {
-        for (int l = 0; l < ACC_LANES; l++) s[l] = base[l] * f;
+    for (int k = 0; k < COARSE; k++) {
         group_gain(c, wt, d, n, s, gain);
         for (int l = 0; l < ACC_LANES; l++) {
             if (gain[l] > best_gain[l]) best[l] = s[l];
             best_gain[l] = largest(best_gain[l], gain[l]);
+            s[l] *= step[l];
         }
     }
-    memcpy(centre, best, sizeof centre);
-    const float fine = powf(step, 1.0f / (FINE / 2 + 1));
+    for (int l = 0; l < ACC_LANES; l++) {
+        fine[l] = powf(step[l], 1.0f / (FINE / 2 + 1));
+        s[l] = best[l] * powf(fine[l], -FINE / 2);
+    }
     for (int k = -FINE / 2; k <= FINE / 2; k++) {
-        const float factor = powf(fine, (float)k);
-        for (int l = 0; l < ACC_LANES; l++) s[l] = centre[l] * factor;
         group_gain(c, wt, d, n, s, gain);
         for (int l = 0; l < ACC_LANES; l++) {
             if (gain[l] > best_gain[l]) best[l] = s[l];
             best_gain[l] = largest(best_gain[l], gain[l]);
+            s[l] *= fine[l];
         }
     }
 }

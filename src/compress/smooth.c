@@ -12,11 +12,22 @@
 #include "compress/pipeline.h"
 #include "core/memory.h"
 
+/* How much of a channel's size its weights take. Less where zero has no code: beside a large weight of the same scale
+ * small ones cannot vanish (docs/quality.md, "The solver's steps"). */
 #define CHANNEL_POWER 0.5
+#define CHANNEL_POWER_W2 0.2
 #define CHANNEL_LIMIT 64.0 /* c and 1 / c */
 
-/* c [cols] = (rms / geometric mean of rms) ^ CHANNEL_POWER; 1 for dead channels. */
-static void channel_scales(const acc_hessian *h, double *c)
+/* For an input of these matrices. */
+static double power_for(const acc_weight *shapes, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (shapes[i].format == ACC_FMT_W2) return CHANNEL_POWER_W2;
+    return CHANNEL_POWER;
+}
+
+/* c [cols] = (rms / geometric mean of rms) ^ power; 1 for dead channels. */
+static void channel_scales(const acc_hessian *h, double power, double *c)
 {
     double log_sum = 0;
     uint32_t alive = 0;
@@ -28,7 +39,7 @@ static void channel_scales(const acc_hessian *h, double *c)
     }
     const double mean = alive ? log_sum / alive : 0;
     for (uint32_t j = 0; j < h->cols; j++) {
-        double s = c[j] > 0 && isfinite(c[j]) ? exp(0.5 * CHANNEL_POWER * (log(c[j]) - mean)) : 1;
+        double s = c[j] > 0 && isfinite(c[j]) ? exp(0.5 * power * (log(c[j]) - mean)) : 1;
         c[j] = fmin(fmax(s, 1 / CHANNEL_LIMIT), CHANNEL_LIMIT);
     }
 }
@@ -63,10 +74,10 @@ static void scale_hessian(acc_hessian *h, const double *c)
         for (uint32_t j = 0; j < h->cols; j++) h->sum[(size_t)i * h->cols + j] /= c[i] * c[j];
 }
 
-static void smooth_values(acc_ref_layer *l, const acc_hparams *hp, acc_hessian *h, double *c)
+static void smooth_values(acc_ref_layer *l, const acc_hparams *hp, acc_hessian *h, double power, double *c)
 {
     const uint32_t hd = hp->head_dim, group = hp->n_heads / hp->n_kv_heads;
-    channel_scales(h, c);
+    channel_scales(h, power, c);
     share_in_groups(c, hp);
     scale_columns(l->o, hp->n_embd, hp->n_heads * hd, c);
     scale_hessian(h, c);
@@ -77,7 +88,8 @@ static void smooth_values(acc_ref_layer *l, const acc_hparams *hp, acc_hessian *
     }
 }
 
-accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, acc_collector *col, accllm_error *err)
+accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, const acc_weight shapes[ACC_LINEARS],
+                               acc_collector *col, accllm_error *err)
 {
     const uint32_t n = hp->n_embd, q = hp->n_heads * hp->head_dim;
     const uint32_t most = n > hp->n_ff ? n : hp->n_ff;
@@ -88,22 +100,22 @@ accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, acc_coll
     ACC_TRY(acc_alloc(&p, most, sizeof(double), "channel scales", err));
     double *c = p;
 
-    channel_scales(&col->hessian[0], c);
+    channel_scales(&col->hessian[0], power_for(shapes, 3), c);
     scale_columns(l->q, q, n, c);
     scale_columns(l->k, k, n, c);
     scale_columns(l->v, k, n, c);
     for (uint32_t j = 0; j < n; j++) l->attn_norm[j] = (float)(l->attn_norm[j] / c[j]);
     scale_hessian(&col->hessian[0], c);
 
-    smooth_values(l, hp, &col->hessian[1], c);
+    smooth_values(l, hp, &col->hessian[1], power_for(shapes + 3, 1), c);
 
-    channel_scales(&col->hessian[2], c);
+    channel_scales(&col->hessian[2], power_for(shapes + 4, 2), c);
     scale_columns(l->gate, hp->n_ff, n, c);
     scale_columns(l->up, hp->n_ff, n, c);
     for (uint32_t j = 0; j < n; j++) l->ffn_norm[j] = (float)(l->ffn_norm[j] / c[j]);
     scale_hessian(&col->hessian[2], c);
 
-    channel_scales(&col->hessian[3], c);
+    channel_scales(&col->hessian[3], power_for(shapes + 6, 1), c);
     for (uint32_t j = 0; j < hp->n_ff; j++) scale_row(l->up + (size_t)j * n, n, 1 / c[j]);
     scale_columns(l->down, n, hp->n_ff, c);
     scale_hessian(&col->hessian[3], c);

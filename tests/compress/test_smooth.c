@@ -30,6 +30,7 @@ static void smoothing_changes_no_output(void **state)
     (void)state;
     enum { N = 40 };
     for (int biases = 0; biases < 2; biases++) {
+        const acc_weight shapes[ACC_LINEARS] = {[1].format = biases ? ACC_FMT_W2 : ACC_FMT_W4};
         tiny_options o = tiny_defaults();
         accllm_error err;
         accllm_runtime *rt;
@@ -59,7 +60,7 @@ static void smoothing_changes_no_output(void **state)
         assert_int_equal(acc_ref_layer_forward(rt, r.hp, &l, before, N, &att, work, acc_collector_tap, &c, &err),
                          ACCLLM_OK);
         const float gain = l.attn_norm[0], up = l.up[0], key = l.k[0];
-        assert_int_equal(acc_smooth_layer(&l, r.hp, &c, &err), ACCLLM_OK);
+        assert_int_equal(acc_smooth_layer(&l, r.hp, shapes, &c, &err), ACCLLM_OK);
         assert_true(gain != l.attn_norm[0] && up != l.up[0] && key != l.k[0]);
         assert_int_equal(acc_ref_layer_forward(rt, r.hp, &l, after, N, &att, work, NULL, NULL, &err), ACCLLM_OK);
         assert_true(layer_difference(before, after, n) < 1e-10);

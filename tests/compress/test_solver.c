@@ -291,6 +291,40 @@ static void results_do_not_depend_on_threads_and_repeat(void **state)
     acc_hessian_free(&h);
 }
 
+/* A hidden unit that alone makes up nearly all of the output, and large weights for it: massive activations (Sun et al.
+ * 2024). Its group's scale has to serve it, whatever the group's other weights are. */
+static void a_loud_input_keeps_its_weights(void **state)
+{
+    (void)state;
+    enum { ROWS = 40, COLS = 128, LOUD = 70 };
+    acc_pool *pool = pool_of(2);
+    for (int fmt = 0; fmt < ACC_FMT_COUNT; fmt++) {
+        acc_hessian h;
+        acc_factor f;
+        solved s;
+        float *x = random_matrix(11, 300 * COLS, 1), *w = random_matrix(12, ROWS * COLS, 1), q[COLS];
+        for (int t = 0; t < 300; t++) x[t * COLS + LOUD] *= 300;
+        for (int r = 0; r < ROWS; r++) w[r * COLS + LOUD] = (r % 2 ? 9.0f : -6.0f) - 0.02f * (float)r;
+        assert_int_equal(acc_hessian_create(&h, COLS, NULL), ACCLLM_OK);
+        hessian_add(&h, x, 300);
+        assert_int_equal(acc_factor_create(&f, &h, fmt == ACC_FMT_W2S ? 4 : 1, 1e-6, "t", NULL), ACCLLM_OK);
+        quantize(&s, (acc_format)fmt, ROWS, COLS, 64, true, 2, w, &f, pool);
+        for (int r = 0; r < ROWS; r++) {
+            const float loud = w[r * COLS + LOUD];
+            acc_codes_dequant_row(&s.codes, (uint32_t)r, q);
+            if (fabsf(q[LOUD] - loud) > 0.02f * fabsf(loud))
+                fail_msg("%s, row %d: %g became %g", acc_format_name((acc_format)fmt), r, (double)loud,
+                         (double)q[LOUD]);
+        }
+        acc_codes_free(&s.codes);
+        acc_free(x);
+        acc_free(w);
+        acc_factor_free(&f);
+        acc_hessian_free(&h);
+    }
+    acc_pool_free(&pool);
+}
+
 static void odd_weights(void **state)
 {
     (void)state;
@@ -342,6 +376,7 @@ int main(void)
         cmocka_unit_test(the_chosen_code_word_is_the_cheapest),
         cmocka_unit_test(sweeps_beat_rounding),
         cmocka_unit_test(results_do_not_depend_on_threads_and_repeat),
+        cmocka_unit_test(a_loud_input_keeps_its_weights),
         cmocka_unit_test(odd_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
