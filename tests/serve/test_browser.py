@@ -324,7 +324,7 @@ class Stubbed(Page):
         self.assertFalse(self.find("#side").is_displayed())
         self.find("#open-side").click()
         self.wait("document.activeElement.id === 'close-side'")
-        self.assertTrue(self.find("#new").is_displayed() and self.js("document.querySelector('main').inert"))
+        self.wait("document.querySelector('main').inert && document.getElementById('new').offsetHeight > 0")
         self.find("#close-side").send_keys(Keys.ESCAPE)
         self.wait("document.activeElement.id === 'open-side'")
         heights = self.js("[...document.querySelectorAll('button')].map((x) => x.offsetHeight).filter(Boolean)")
