@@ -3,7 +3,7 @@
 
 #include "gemm/one.h"
 
-#define SMALL (1u << 25) /* products of a product: more pieces cost more than they share out */
+#define SMALL (1u << 25) /* multiplications; below, more pieces cost more than they share out */
 #define PIECE 96         /* rows of a Gram matrix at a time */
 
 /* A product is cut along its longer side: each piece reads the whole other operand. */

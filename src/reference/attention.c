@@ -87,13 +87,6 @@ typedef struct tile {
     float *q, *q_sinks, *o, *s;         /* [group * n][...] */
 } tile;
 
-/* Queries no further from the start than window and sinks together see all before them and the sinks at their places:
- * over a whole sequence, whose rows lie together, the two are one. */
-static bool sees_all(const acc_ref_kv *kv, uint64_t last)
-{
-    return kv->sink_k == kv->ring_k && !kv->near && last < kv->window + kv->sinks;
-}
-
 static void plan_tile(const attend_job *j, uint32_t worker, uint32_t item, tile *t)
 {
     const acc_ref_kv *kv = j->kv;
@@ -102,15 +95,13 @@ static void plan_tile(const attend_job *j, uint32_t worker, uint32_t item, tile 
     t->n = j->span->n - t->i0 < j->block ? j->span->n - t->i0 : j->block;
     t->group = j->hp->n_heads / j->hp->n_kv_heads;
     uint64_t first = j->span->first + t->i0, last = first + t->n - 1;
-    t->window = kv->window;
-    t->n_sinks = last + 1 < kv->sinks ? (uint32_t)(last + 1) : kv->sinks;
-    t->lo = acc_ref_last(first, kv->window);
-    if (t->lo < kv->sinks) t->lo = kv->sinks;
-    if (sees_all(kv, last)) {
-        t->window = last + 1;
-        t->n_sinks = 0;
-        t->lo = 0;
-    }
+    /* over a whole sequence, whose rows lie together, sinks and window are one where they touch */
+    const bool all = kv->sink_k == kv->ring_k && !kv->near && acc_ref_sees_all(last, kv->window, kv->sinks);
+    const uint32_t sinks = all ? 0 : kv->sinks;
+    t->window = all ? last + 1 : kv->window;
+    t->n_sinks = last + 1 < sinks ? (uint32_t)(last + 1) : sinks;
+    t->lo = acc_ref_last(first, t->window);
+    if (t->lo < sinks) t->lo = sinks;
     t->near_lo = acc_ref_last(first, kv->near);
     if (t->near_lo < t->lo) t->near_lo = t->lo;
     t->n_near = kv->near && last >= t->near_lo ? (uint32_t)(last - t->near_lo + 1) : 0;

@@ -61,14 +61,12 @@ static void plan_item(const back_job *j, uint32_t worker, uint32_t index, item *
     t->dp = t->p + (size_t)t->group * block_of(t->len) * t->len;
 }
 
-/* Queries no further from the start than window and sinks together see all before them, and the sinks at their places.
- */
 static void plan_block(const back_job *j, uint32_t i0, item *t)
 {
     t->i0 = i0;
     t->n = t->len - i0 < ACC_REF_BLOCK ? t->len - i0 : ACC_REF_BLOCK;
     t->to = i0 + t->n;
-    const bool all = t->to <= j->a->window + j->sinks;
+    const bool all = acc_ref_sees_all(t->to - 1, j->a->window, j->sinks);
     t->window = all ? t->to : j->a->window;
     t->sinks = all ? 0 : j->sinks;
     t->lo = (uint32_t)acc_ref_last(i0, t->window);

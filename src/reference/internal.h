@@ -64,6 +64,12 @@ static inline uint64_t acc_ref_last(uint64_t pos, uint64_t n)
     return pos >= n ? pos - n + 1 : 0;
 }
 
+/* Whether a query sees every position up to its own, the sinks at their places: window and sinks are then one range. */
+static inline bool acc_ref_sees_all(uint64_t pos, uint64_t window, uint32_t sinks)
+{
+    return pos < window + sinks;
+}
+
 /* Rotates and stores the chunk's keys and values, [n][n_kv_heads * head_dim]. False: a value that has no code. */
 bool acc_ref_kv_put(const acc_ref_kv *kv, const acc_hparams *hp, const acc_ref_span *span, const float *k,
                     const float *v);
