@@ -141,7 +141,7 @@ static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err
     acc_layer_data d = acc_run_layer_sizes(r, w->layer);
     memcpy(d.record, r->records + (size_t)w->layer * ACC_LINEARS, sizeof d.record);
     for (int i = 0; i < ACC_LINEARS; i++) d.blob[i] = w->blob[i];
-    d.seconds = seconds;
+    d.seconds = r->layer_seconds[w->layer] = seconds;
     d.vectors = w->vectors;
     key_means(w);
     memcpy(w->vectors + acc_run_vector(r, ACC_T_Q_DIRECTION).at, w->collector.direction,
@@ -284,6 +284,7 @@ accllm_status acc_run_layers(acc_run *r, accllm_error *err)
         if (s == ACCLLM_OK && i + 1 < n) s = save_hidden(r, err);
     }
     layer_work_free(&w);
+    if (s == ACCLLM_OK) acc_run_note_layers(r);
     return s;
 }
 

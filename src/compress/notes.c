@@ -22,6 +22,18 @@ void acc_run_note(const acc_run *r, const char *fmt, ...)
     r->p->note(r->p->user, line);
 }
 
+void acc_run_note_layers(const acc_run *r)
+{
+    const double *t = r->layer_seconds;
+    double least = t[0], most = t[0], sum = 0;
+    for (uint32_t i = 0; i < r->hp->n_layers; i++) {
+        least = t[i] < least ? t[i] : least;
+        most = t[i] > most ? t[i] : most;
+        sum += t[i];
+    }
+    acc_run_note(r, "a layer took %.1f s on average, %.1f to %.1f s", sum / r->hp->n_layers, least, most);
+}
+
 void acc_run_progress(acc_run *r, double fraction, const char *fmt, ...)
 {
     r->fraction = fraction;

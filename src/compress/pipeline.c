@@ -27,6 +27,7 @@ static void count_finished(acc_run *r)
             break;
         }
         memcpy(r->records + (size_t)r->resumed * ACC_LINEARS, d.record, sizeof d.record);
+        r->layer_seconds[r->resumed] = d.seconds;
         acc_layer_data_close(&d);
     }
 }
@@ -81,6 +82,7 @@ accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const ch
     acc_packed_free(&r.start_file);
     acc_free(r.hidden);
     acc_free(r.records);
+    acc_free(r.layer_seconds);
     acc_free(r.shapes);
     acc_free(r.head_blob);
     acc_free(r.recovery.history);

@@ -51,6 +51,7 @@ typedef struct acc_run {
     uint32_t hidden_layers; /* layers that hidden has passed */
     uint32_t resumed;
     acc_tensor_record *records;          /* [n_layers][ACC_LINEARS] */
+    double *layer_seconds;               /* [n_layers], of calibrating and solving */
     uint32_t n_vectors;                  /* floats of a layer's vectors */
     acc_layer_data layer;                /* the loaded layer while writing */
     acc_vector_place place[ACC_VECTORS]; /* of layer.vectors, in their order there */
@@ -69,6 +70,7 @@ typedef struct acc_run {
 
 /* notes.c: what is said to the caller */
 void acc_run_note(const acc_run *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void acc_run_note_layers(const acc_run *r); /* how long they took */
 void acc_run_progress(acc_run *r, double fraction, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void acc_run_announce(acc_run *r);            /* size, memory, time, warnings */
 const char *acc_run_method(const acc_run *r); /* "obs", "rtn", or the packed file in their place */

@@ -50,6 +50,14 @@ static json_t *tensor_json(const acc_run *r, uint32_t layer, int i)
     return o;
 }
 
+static json_t *layers_json(const acc_run *r)
+{
+    json_t *seconds = json_array();
+    for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
+        (void)json_array_append_new(seconds, json_real(r->layer_seconds[layer]));
+    return seconds;
+}
+
 static json_t *judgement_json(const acc_head_result *j)
 {
     return json_pack("{s:f, s:f, s:f}", "divergence", j->loss, "perplexity", exp(j->nll), "source_perplexity",
@@ -85,6 +93,7 @@ static json_t *report_json(const acc_run *r, const accllm_compress_result *res)
                   "bits_per_weight", res->bits_per_weight, "bits_per_weight_total", res->bits_per_weight_total,
                   "file_bytes", (json_int_t)res->file_bytes, "peak_rss_bytes", (json_int_t)res->peak_rss_bytes,
                   "resumed_layers", (int)res->resumed_layers, "seconds", res->seconds, "tensors", tensors);
+    if (o && !r->start_file) (void)json_object_set_new(o, "layer_seconds", layers_json(r));
     if (o && r->recovery.steps) (void)json_object_set_new(o, "recovery", recovery_json(&r->recovery));
     return o;
 }

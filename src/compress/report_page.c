@@ -56,6 +56,18 @@ static const char *text(const json_t *o, const char *key)
     return s ? s : "";
 }
 
+static void put_layer_time(FILE *f, const json_t *seconds)
+{
+    double sum = 0, most = 0;
+    const size_t n = json_array_size(seconds);
+    for (size_t i = 0; i < n; i++) {
+        const double s = json_number_value(json_array_get(seconds, i));
+        sum += s;
+        most = s > most ? s : most;
+    }
+    if (n) put_row(f, "time of a layer", "%.1f s on average, %.1f s at most", sum / (double)n, most);
+}
+
 static void put_figures(FILE *f, const json_t *o)
 {
     (void)fputs("<table>\n", f);
@@ -67,6 +79,7 @@ static void put_figures(FILE *f, const json_t *o)
     put_row(f, "file", "%.1f MB", number(o, "file_bytes") / 1e6);
     put_row(f, "calibration", "%.0f tokens (%s)", number(o, "calibration_tokens"), text(o, "calibration_text"));
     put_row(f, "time", "%.0f s", number(o, "seconds"));
+    put_layer_time(f, json_object_get(o, "layer_seconds"));
     put_row(f, "peak memory", "%.0f MB", number(o, "peak_rss_bytes") / 1e6);
     (void)fputs("</table>\n", f);
 }

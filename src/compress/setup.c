@@ -190,6 +190,8 @@ accllm_status acc_run_setup(acc_run *r, accllm_error *err)
     if (s == ACCLLM_OK) s = acc_alloc(&p, (size_t)r->hp->n_layers * ACC_LINEARS, sizeof *r->records, "records", err);
     ACC_TRY(s);
     r->records = p;
+    ACC_TRY(acc_alloc(&p, r->hp->n_layers, sizeof *r->layer_seconds, "times", err));
+    r->layer_seconds = p;
     place_vectors(r);
     ACC_TRY(shape_layers(r, err));
     return acc_run_open_start(r, err);

@@ -41,8 +41,11 @@ class Compress(WithModels):
             shown = self.json("inspect", out, "--verify")
             self.assertAlmostEqual(shown["bits_per_weight"], r["bits_per_weight"], 6)
             self.assertTrue(shown["verified"])
-            self.assertTrue(os.path.exists(out + ".report.json"))
             self.assertFalse(os.path.exists(out + ".work"))
+            with open(out + ".report.json", encoding="utf-8") as f:
+                seconds = json.load(f)["layer_seconds"]
+            self.assertEqual(len(seconds), shown["n_layers"])
+            self.assertGreater(min(seconds), 0)
 
     def test_obs_with_a_calibration_text(self):
         out = self.path("obs.gguf")
