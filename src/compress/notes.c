@@ -139,11 +139,10 @@ void acc_run_announce(acc_run *r)
                  r->plan.linear[0].group, acc_format_name(r->head));
     acc_run_note(r, "calibration: %u sequences of %u tokens (%s, %llu tokens in all)", r->cal.n_seqs, r->cal.seq_len,
                  r->p->calib_path ? r->p->calib_path : "built-in text", (unsigned long long)r->cal.text_tokens);
-    acc_run_note(r,
-                 "memory: about %.0f MB besides the source file (tokens' states %.0f, a layer's weights %.0f, Hessians "
-                 "%.0f, solver %.0f)",
-                 (e.hidden + e.layer + e.hessians + e.solver) / 1e6 + 50, e.hidden / 1e6, e.layer / 1e6,
-                 e.hessians / 1e6, e.solver / 1e6);
+    acc_run_note(r, "memory: about %.0f MB%s (tokens' states %.0f, a layer's weights %.0f, Hessians %.0f, solver %.0f)",
+                 (e.hidden + e.layer + e.hessians + e.solver) / 1e6 + 50,
+                 r->p->use_mmap ? "" : " besides the source file", e.hidden / 1e6, e.layer / 1e6, e.hessians / 1e6,
+                 e.solver / 1e6);
     if (e.sense > 0) acc_run_note(r, "memory: about %.0f MB while the sensitivities are measured", e.sense / 1e6 + 50);
     acc_run_note(r, "disk: output %.1f MB, work folder up to %.1f MB while it runs; time: very roughly %.0f s",
                  e.output / 1e6, e.work_folder / 1e6, e.sense_seconds + e.seconds * rest + 1);

@@ -258,6 +258,7 @@ static accllm_status source_read(const acc_source *base, acc_tensor_id id, uint3
         uint64_t row = permuted ? acc_interleaved_row(row0 + r, hp->head_dim) : row0 + r;
         ACC_TRY(acc_gguf_read_f32(s->g, t, row * cols, (size_t)cols, out + r * cols, err));
     }
+    if (n_rows > 1) acc_gguf_forget(s->g, t); /* single rows are looked up again and again */
     if (s->interleaved && n_rows && (id == ACC_T_ATTN_Q_BIAS || id == ACC_T_ATTN_K_BIAS))
         split_pairs(out, cols, hp->head_dim);
     return acc_rows_check(hp, id, layer, row0, n_rows, out, err);

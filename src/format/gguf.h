@@ -83,7 +83,8 @@ size_t acc_gguf_n_tensors(const acc_gguf *g);
 const acc_gguf_tensor *acc_gguf_tensor_at(const acc_gguf *g, size_t i);
 const acc_gguf_tensor *acc_gguf_find(const acc_gguf *g, const char *name); /* NULL: absent; O(1) */
 const uint8_t *acc_gguf_data(const acc_gguf *g, const acc_gguf_tensor *t);
-const char *acc_ggml_type_name(uint32_t type); /* "q4_1"; "type 12" style texts for unknown ones */
+void acc_gguf_forget(const acc_gguf *g, const acc_gguf_tensor *t); /* it was read: acc_file_forget() its bytes */
+const char *acc_ggml_type_name(uint32_t type);                     /* "q4_1"; "type 12" style texts for unknown ones */
 
 /* Converts elements [first, first + n) of a tensor (flat order, first and n multiples of 32 for block types or the row
  * end) to float. E_UNSUPPORTED names the tensor and its type. */

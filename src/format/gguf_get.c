@@ -265,6 +265,11 @@ const uint8_t *acc_gguf_data(const acc_gguf *g, const acc_gguf_tensor *t)
     return g->data + t->offset;
 }
 
+void acc_gguf_forget(const acc_gguf *g, const acc_gguf_tensor *t)
+{
+    acc_file_forget(&g->file, t->offset, t->bytes);
+}
+
 uint64_t acc_gguf_identity(const acc_gguf *g)
 {
     const size_t piece = 1 << 20;

@@ -103,6 +103,7 @@ static accllm_status source_read(const acc_source *base, acc_tensor_id id, uint3
         uint64_t row = permuted ? acc_interleaved_row(row0 + r, base->hp.head_dim) : row0 + r;
         memcpy(out + r * cols, src + row * cols * sizeof(float), cols * sizeof(float));
     }
+    if (n_rows > 1) acc_file_forget(&s->file, (size_t)(src - s->file.data), (size_t)(rows * cols * sizeof(float)));
     return acc_rows_check(&base->hp, id, layer, row0, n_rows, out, err);
 }
 

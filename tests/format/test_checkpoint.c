@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -267,6 +268,43 @@ static void a_nan_is_named(void **state)
     done(s, path);
 }
 
+/* Pages of mapped files in this process's memory, in bytes. */
+static long resident_of_files(void)
+{
+    long kb = -1;
+    char line[256];
+    FILE *f = fopen("/proc/self/status", "re");
+    assert_non_null(f);
+    while (kb < 0 && fgets(line, sizeof line, f))
+        if (sscanf(line, "RssFile: %ld", &kb) != 1) kb = -1;
+    assert_int_equal(fclose(f), 0);
+    return kb * 1024;
+}
+
+static void what_was_read_leaves_the_memory(void **state)
+{
+    (void)state;
+    if (resident_of_files() < 0) skip(); /* a kernel that does not tell */
+    accllm_error err;
+    tiny_options o = tiny_defaults();
+    o.n_ff = 4096;
+    char *path;
+    acc_source *s = open_tiny(&o, &path);
+    const size_t n = (size_t)o.n_ff * o.n_heads * o.head_dim;
+    float *x = malloc(n * sizeof *x);
+    assert_non_null(x);
+    const long before = resident_of_files();
+    for (int id = ACC_T_FFN_GATE; id <= ACC_T_FFN_DOWN; id++)
+        for (uint32_t layer = 0; layer < o.n_layers; layer++) {
+            uint64_t rows, cols;
+            acc_tensor_shape(&s->hp, (acc_tensor_id)id, &rows, &cols);
+            assert_int_equal(s->read_rows(s, (acc_tensor_id)id, layer, 0, rows, x, &err), ACCLLM_OK);
+        }
+    assert_true(resident_of_files() - before < (long)(n * sizeof *x)); /* of six times as much */
+    free(x);
+    done(s, path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +313,7 @@ int main(void)
         cmocka_unit_test(rope_factors_are_folded_in),
         cmocka_unit_test(contradictions_are_refused),
         cmocka_unit_test(a_nan_is_named),
+        cmocka_unit_test(what_was_read_leaves_the_memory),
     };
     return cmocka_run_group_tests_name("checkpoint", tests, NULL, NULL);
 }
