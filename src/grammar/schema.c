@@ -93,7 +93,7 @@ static accllm_status alone(const acc_schema *s, const json_t *schema, const char
     return ACCLLM_OK;
 }
 
-static accllm_status written(const acc_schema *s, const acc_writing *w)
+accllm_status acc_schema_fits(const acc_schema *s, const acc_writing *w)
 {
     if (!w->failed) return ACCLLM_OK;
     return acc_fail(s->err, ACCLLM_E_LIMIT, "the JSON schema is too large, or there is no memory for it");
@@ -114,7 +114,7 @@ static accllm_status add_named(acc_schema *s, acc_writing *body, const char *nam
     acc_write(&s->text, "%s ::= %s\n", name, body->data ? body->data : "\"\"");
     free(body->data);
     *body = (acc_writing){0};
-    return written(s, &s->text);
+    return acc_schema_fits(s, &s->text);
 }
 
 accllm_status acc_schema_add(acc_schema *s, acc_writing *body, char name[ACC_RULE_NAME])
@@ -122,6 +122,7 @@ accllm_status acc_schema_add(acc_schema *s, acc_writing *body, char name[ACC_RUL
     accllm_status status = new_name(s, name);
     if (status == ACCLLM_OK) return add_named(s, body, name);
     free(body->data);
+    *body = (acc_writing){0};
     return status;
 }
 
@@ -352,7 +353,7 @@ static accllm_status write_all(acc_schema *s)
         acc_write(&body, "%s", name);
         ACC_TRY(add_named(s, &body, json_string_value(json_object_get(s->refs, ref))));
     }
-    return written(s, &s->text);
+    return acc_schema_fits(s, &s->text);
 }
 
 accllm_status acc_schema_text(char **text, const char *schema, size_t len, accllm_error *err)

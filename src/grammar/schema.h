@@ -42,8 +42,10 @@ accllm_status acc_schema_text(char **text, const char *schema, size_t len, accll
 accllm_status acc_schema_refuse(const acc_schema *s, const char *keyword, const char *why);
 /* Writes the rule of a schema and tells its name. */
 accllm_status acc_schema_rule(acc_schema *s, const json_t *schema, char name[ACC_RULE_NAME]) ACC_MUST_CHECK;
-/* Ends a rule that was collected in body, and frees body. */
+/* Ends a rule that was collected in body; body is freed and empty then, after failures too. */
 accllm_status acc_schema_add(acc_schema *s, acc_writing *body, char name[ACC_RULE_NAME]) ACC_MUST_CHECK;
+/* E_LIMIT: w did not have room for all that was written. */
+accllm_status acc_schema_fits(const acc_schema *s, const acc_writing *w) ACC_MUST_CHECK;
 /* A whole number of 0 to ACC_GRAMMAR_REPEAT; *out stays where the keyword is absent. */
 accllm_status acc_schema_count(const acc_schema *s, const json_t *schema, const char *keyword,
                                uint32_t *out) ACC_MUST_CHECK;

@@ -7,13 +7,21 @@
 enum { MOST_REFS = 16, DEPTH = 4 };
 enum { OBJECT = 1, ARRAY = 2, STRING = 4, WHOLE = 8, FRACTION = 16, BOOLEAN = 32, NOTHING = 64, ANY = 127 };
 
-static const json_t *follow(const acc_schema *s, const json_t *schema)
+/* Comparing costs effort, one for about every step; when it is used up nothing is plain any more. */
+static bool spend(acc_schema *s, size_t n)
+{
+    s->effort = s->effort > n ? s->effort - (unsigned)n : 0;
+    return s->effort > 0;
+}
+
+static const json_t *follow(acc_schema *s, const json_t *schema)
 {
     acc_schema quiet = *s; /* a bad reference is reported where it is used */
     quiet.err = NULL;
     for (unsigned i = 0; i < MOST_REFS; i++) {
-        const char *ref = json_string_value(json_object_get(schema, "$ref"));
-        if (!ref || acc_schema_target(&quiet, ref, &schema) != ACCLLM_OK) break;
+        const json_t *ref = json_object_get(schema, "$ref");
+        if (!json_is_string(ref) || !spend(s, 1 + json_string_length(ref))) break;
+        if (acc_schema_target(&quiet, json_string_value(ref), &schema) != ACCLLM_OK) break;
     }
     return schema;
 }
@@ -46,29 +54,25 @@ static const json_t *value_at(const json_t *schema, size_t i, bool *limited)
     return one ? (i == 0 ? one : NULL) : json_array_get(list, i);
 }
 
-static unsigned types_of(const json_t *schema)
+/* Incomplete where the effort is used up. */
+static unsigned types_of(acc_schema *s, const json_t *schema)
 {
     const json_t *type = json_object_get(schema, "type"), *v;
     unsigned types = 0;
     bool limited;
-    for (size_t i = 0; (v = value_at(schema, i, &limited)); i++) types |= type_of(v);
+    for (size_t i = 0; (v = value_at(schema, i, &limited)) && spend(s, 1); i++) types |= type_of(v);
     if (limited) return types;
     if (json_is_string(type)) return type_named(json_string_value(type));
     for (size_t i = 0; i < json_array_size(type); i++) types |= type_named(json_string_value(json_array_get(type, i)));
     return types ? types : ANY;
 }
 
-static bool same_value(const json_t *a, const json_t *b)
+/* Lists and objects are not looked into. */
+static bool may_be_same(const json_t *a, const json_t *b)
 {
     if (json_is_number(a) && json_is_number(b)) return json_number_value(a) == json_number_value(b);
+    if (json_is_array(a) || json_is_object(a)) return json_typeof(a) == json_typeof(b);
     return json_equal(a, b) == 1;
-}
-
-/* Comparing costs effort; when it is used up nothing is plain any more. */
-static bool spend(acc_schema *s)
-{
-    if (s->effort > 0) s->effort--;
-    return s->effort > 0;
 }
 
 static bool values_apart(acc_schema *s, const json_t *a, const json_t *b)
@@ -80,7 +84,7 @@ static bool values_apart(acc_schema *s, const json_t *a, const json_t *b)
     if (!limited_a || !limited_b) return false;
     for (size_t i = 0; (x = value_at(a, i, &limited_a)); i++)
         for (size_t k = 0; (y = value_at(b, k, &limited_b)); k++)
-            if (!spend(s) || same_value(x, y)) return false;
+            if (!spend(s, 1) || may_be_same(x, y)) return false;
     return true;
 }
 
@@ -93,7 +97,7 @@ static bool told_by(acc_schema *s, const json_t *requires, const json_t *other, 
     size_t i;
     json_array_foreach(list, i, name)
     {
-        if (!spend(s)) return false;
+        if (!spend(s, 1 + json_string_length(name))) return false;
         const char *key = json_string_value(name);
         const json_t *x = key ? json_object_get(json_object_get(requires, "properties"), key) : NULL;
         const json_t *y = key ? json_object_get(json_object_get(other, "properties"), key) : NULL;
@@ -104,10 +108,11 @@ static bool told_by(acc_schema *s, const json_t *requires, const json_t *other, 
 
 static bool apart(acc_schema *s, const json_t *a, const json_t *b, unsigned depth)
 {
-    if (depth > DEPTH || !spend(s)) return false;
+    if (depth > DEPTH || !spend(s, 1)) return false;
     a = follow(s, a);
     b = follow(s, b);
-    unsigned x = types_of(a), y = types_of(b);
+    unsigned x = types_of(s, a), y = types_of(s, b);
+    if (s->effort == 0) return false;
     if ((x & y) == 0 || values_apart(s, a, b)) return true;
     return x == OBJECT && y == OBJECT && (told_by(s, a, b, depth) || told_by(s, b, a, depth));
 }

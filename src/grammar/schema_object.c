@@ -76,11 +76,12 @@ static accllm_status other_keys(acc_schema *s, const char *const *names, size_t 
     acc_writing set = {0}, body = {0};
     accllm_status status = ACCLLM_OK;
     bool is_name = names[0][at] == '\0';
-    for (size_t i = is_name; i < n && status == ACCLLM_OK;) {
+    for (size_t i = is_name; i < n;) {
         size_t same = i, len = char_bytes(names[i] + at);
         char behind[ACC_RULE_NAME];
         while (same < n && strncmp(names[same] + at, names[i] + at, len) == 0) same++;
         status = other_keys(s, names + i, same - i, at + len, behind);
+        if (status != ACCLLM_OK) break;
         acc_write_class_char(&set, acc_utf8_decode(names[i] + at, (unsigned)len));
         acc_write(&body, " | ");
         acc_write_literal(&body, names[i] + at, len);
@@ -118,11 +119,12 @@ static accllm_status extra_key(object *o, acc_writing *out)
     if (n > 0) qsort(names, n, sizeof *names, by_name);
     if (status == ACCLLM_OK && n > 0) status = other_keys(o->s, names, n, 0, rule);
     free(names);
+    if (status != ACCLLM_OK) return status;
     if (n > 0)
         acc_write(out, "\"\\\"\" %s \"\\\"\"", rule);
     else
         acc_write(out, "string");
-    return status;
+    return ACCLLM_OK;
 }
 
 static accllm_status extra_property(object *o)
@@ -133,10 +135,12 @@ static accllm_status extra_property(object *o)
     if (json_is_false(o->additional) || (!o->additional && named)) return ACCLLM_OK;
     accllm_status status = extra_key(o, &body);
     if (status == ACCLLM_OK && o->additional) status = acc_schema_rule(o->s, o->additional, value);
+    if (status != ACCLLM_OK) {
+        free(body.data);
+        return status;
+    }
     acc_write(&body, " \":\" ws %s", o->additional ? value : "value");
-    if (status == ACCLLM_OK) return acc_schema_add(o->s, &body, o->extra);
-    free(body.data);
-    return status;
+    return acc_schema_add(o->s, &body, o->extra);
 }
 
 static accllm_status write_property(object *o, const char *name, const json_t *schema, char rule[ACC_RULE_NAME])
@@ -168,7 +172,7 @@ static accllm_status write_properties(object *o, char first[ACC_RULE_NAME])
     json_object_foreach(o->properties, name, v) names[n++] = name;
     if (*o->extra) acc_write(&body, "(\",\" ws %s)*", o->extra);
     accllm_status status = acc_schema_add(o->s, &body, rest);
-    if (*o->extra) acc_write(&body, "(%s %s)?", o->extra, rest);
+    if (status == ACCLLM_OK && *o->extra) acc_write(&body, "(%s %s)?", o->extra, rest);
     if (status == ACCLLM_OK) status = acc_schema_add(o->s, &body, first);
     while (n-- > 0 && status == ACCLLM_OK) {
         bool needed = json_object_get(o->required, names[n]) != NULL;

@@ -27,7 +27,7 @@ static accllm_status refuse(const pattern *p, const char *what)
 
 static uint32_t next_char(pattern *p)
 {
-    unsigned len = acc_utf8_scan(p->at, strlen(p->at)).len;
+    unsigned len = acc_utf8_scan(p->at, strnlen(p->at, 4)).len;
     uint32_t cp = acc_utf8_decode(p->at, len);
     p->at += len;
     return cp;
@@ -283,6 +283,7 @@ static accllm_status write_alternative(pattern *p, bool outermost)
         }
         ACC_TRY(write_atom(p));
         ACC_TRY(write_quantifier(p));
+        ACC_TRY(acc_schema_fits(p->s, p->out));
     }
     if (outermost && !to_end) acc_write(p->out, "char* ");
     return ACCLLM_OK;

@@ -279,6 +279,80 @@ static void deep_and_large_schemas_are_refused(void **state)
     free(text);
 }
 
+static void assert_refused(const char *text, size_t n, accllm_status why)
+{
+    accllm_grammar *g;
+    accllm_error err = {0};
+    assert_int_equal(accllm_grammar_from_json_schema(&g, text, n, &err), why);
+    assert_null(g);
+}
+
+/* A schema that fails in the middle of an object leaves nothing behind. */
+static void failures_within_objects_are_clean(void **state)
+{
+    enum { SIZE = 1 << 17, RULES = 8192 };
+    char *text = malloc(SIZE);
+    (void)state;
+    assert_non_null(text);
+    for (unsigned left = 0; left < 5; left++) {
+        size_t used = 0;
+        rig_add(text, SIZE, &used, "{\"anyOf\":[");
+        for (unsigned i = 0; i < RULES - left; i++) rig_add(text, SIZE, &used, "true,");
+        rig_add(text, SIZE, &used, "{\"type\":\"object\",\"properties\":{\"a\":true},\"additionalProperties\":{}}]}");
+        assert_refused(text, used, ACCLLM_E_LIMIT);
+        used = 0;
+        rig_add(text, SIZE, &used, "{\"anyOf\":[");
+        for (unsigned i = 0; i < RULES - left; i++) rig_add(text, SIZE, &used, "true,");
+        rig_add(text, SIZE, &used, "{\"type\":\"object\"}]}");
+        assert_refused(text, used, ACCLLM_E_LIMIT);
+    }
+    size_t used = 0;
+    rig_add(text, SIZE, &used, "{\"properties\":{\"");
+    for (unsigned i = 0; i < 4097; i++) text[used++] = 'n';
+    rig_add(text, SIZE, &used, "\":true},\"additionalProperties\":true}");
+    assert_refused(text, used, ACCLLM_E_UNSUPPORTED);
+    free(text);
+}
+
+/* Work is bounded by what is written, not by what is read: each of these would take minutes. */
+static void long_schemas_are_refused_at_once(void **state)
+{
+    enum { SIZE = 5 << 20, LONG = 1 << 20, DEEP = 2000, NAMES = 200000 };
+    static const char *const pieces[] = {"a", "\\\\W"};
+    char *text = malloc(SIZE);
+    size_t used;
+    (void)state;
+    assert_non_null(text);
+    for (size_t p = 0; p < 2; p++) {
+        used = 0;
+        rig_add(text, SIZE, &used, "{\"pattern\":\"");
+        for (unsigned i = 0; i < LONG; i++) rig_add(text, SIZE, &used, "%s", pieces[p]);
+        rig_add(text, SIZE, &used, "\"}");
+        assert_refused(text, used, ACCLLM_E_LIMIT);
+    }
+    char *ref = malloc(3 * DEEP);
+    size_t n = 0;
+    assert_non_null(ref);
+    rig_add(ref, 3 * DEEP, &n, "{\"$ref\":\"#");
+    for (unsigned i = 0; i < DEEP; i++) rig_add(ref, 3 * DEEP, &n, "/x");
+    rig_add(ref, 3 * DEEP, &n, "\"}");
+    used = 0;
+    rig_add(text, SIZE, &used, "{\"oneOf\":[");
+    for (unsigned k = 0; k < 2; k++) {
+        rig_add(text, SIZE, &used, "%s{\"type\":\"object\",\"properties\":{\"p\":%s},\"required\":[\"p\"", k ? "," : "",
+                ref);
+        for (unsigned i = 0; i < NAMES; i++) rig_add(text, SIZE, &used, ",\"p\"");
+        rig_add(text, SIZE, &used, "]}");
+    }
+    rig_add(text, SIZE, &used, "]");
+    for (unsigned i = 1; i < DEEP; i++) rig_add(text, SIZE, &used, "%s\"x\":", i > 1 ? "{" : ",");
+    rig_add(text, SIZE, &used, "{\"x\":%s}", ref);
+    for (unsigned i = 1; i < DEEP; i++) text[used++] = '}';
+    assert_refused(text, used, ACCLLM_E_UNSUPPORTED);
+    free(ref);
+    free(text);
+}
+
 /* Every beginning of a schema, and thousands of changed ones. */
 static void damaged_schemas_do_no_harm(void **state)
 {
@@ -314,8 +388,12 @@ static void damaged_schemas_do_no_harm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(examples_are_kept_to),           cmocka_unit_test(random_values_are_json),
-        cmocka_unit_test(what_cannot_be_kept_is_refused), cmocka_unit_test(deep_and_large_schemas_are_refused),
+        cmocka_unit_test(examples_are_kept_to),
+        cmocka_unit_test(random_values_are_json),
+        cmocka_unit_test(what_cannot_be_kept_is_refused),
+        cmocka_unit_test(deep_and_large_schemas_are_refused),
+        cmocka_unit_test(failures_within_objects_are_clean),
+        cmocka_unit_test(long_schemas_are_refused_at_once),
         cmocka_unit_test(damaged_schemas_do_no_harm),
     };
     return cmocka_run_group_tests_name("grammar-schema", tests, NULL, NULL);
