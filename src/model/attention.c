@@ -35,7 +35,7 @@ static void attend(acc_batch *b, acc_worker *worker, uint32_t row, uint32_t kv_h
     const float *q = b->q + (size_t)row * b->d.q_stride + (size_t)h0 * hd;
     bool ok = true;
     n_cuts = acc_kv_cuts(s->kv, t, wk->cuts);
-    for (uint32_t c = 0; c < n_cuts; c++) {
+    for (uint32_t c = 0; ok && c < n_cuts; c++) {
         acc_attn_segment g = {.pieces = wk->pieces,
                               .head_dim = hd,
                               .n_heads = n_heads,
@@ -45,7 +45,8 @@ static void attend(acc_batch *b, acc_worker *worker, uint32_t row, uint32_t kv_h
                               .o = wk->part_o + c * b->d.part_stride};
         g.n_pieces =
             acc_kv_pieces(s->kv, &wk->cuts[c], t, b->layer, kv_head, wk->pieces, wk->distance, &g.first, &g.end);
-        ok &= make_queries(b, s, wk, &wk->cuts[c], g.n_pieces, kv_head, q, n_heads);
+        ok = make_queries(b, s, wk, &wk->cuts[c], g.n_pieces, kv_head, q, n_heads);
+        if (!ok) break; /* without codes there is nothing to multiply */
         (acc_kv_cut_bits(s->kv, &wk->cuts[c]) == 4 ? b->k->attn4 : b->k->attn8)(&g, worker->scratch);
         for (uint32_t h = 0; h < n_heads; h++) ok &= isfinite(g.max[h]) != 0;
     }

@@ -215,8 +215,9 @@ static bool write_hidden(const acc_batch *b, uint32_t row, float *to)
     const acc_packed *m = b->m;
     const uint32_t n = m->hp.n_embd;
     if (!acc_norm(b->x + (size_t)row * b->d.x_stride, m->output_norm, n, m->hp.norm_eps, to)) return false;
-    for (uint32_t i = 0; m->embd_scale && i < n; i++) to[i] /= m->embd_scale[i];
-    return true;
+    bool finite = true;
+    for (uint32_t i = 0; m->embd_scale && i < n; i++) finite &= isfinite(to[i] /= m->embd_scale[i]) != 0;
+    return finite;
 }
 
 static void hidden_share(void *ctx, uint32_t worker, uint32_t n_workers)

@@ -145,6 +145,38 @@ static void bad_calls_are_refused(void **state)
     rig_close(&r);
 }
 
+/* A query that overflows has no codes: an error, and none for the next token either, which makes its pieces anew. */
+static void a_query_without_codes_is_an_error(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"scalar", NULL};
+    for (int i = 0; i < 2; i++)
+        for (uint32_t bits = 4; bits <= 8; bits += 4) {
+            rig r;
+            accllm_error err;
+            const int32_t ids[3] = {1, 2, 3};
+            const float *logits;
+            float scales[192];
+            rig_open(&r, ACC_FMT_W4, sets[i], 2);
+            acc_weight *q = &r.m->packed->layers[0].q;
+            assert_int_equal(q->rows, 192);
+            memcpy(scales, q->rscale, sizeof scales);
+            const float *good = q->rscale;
+            scales[77] = 3e38f;
+            q->rscale = scales;
+            accllm_session_params p = plain();
+            p.kv_bits = bits;
+            accllm_session *s = make_session(&r, &p);
+            assert_int_equal(accllm_session_eval(s, ids, 3, 1, &logits, &err), ACCLLM_E_NUMERIC);
+            if (!strstr(err.text, "layer 0: a query")) fail_msg("%s", err.text);
+            q->rscale = good;
+            accllm_session_reset(s);
+            ok(accllm_session_eval(s, ids, 3, 1, &logits, &err), &err);
+            accllm_session_free(&s);
+            rig_close(&r);
+        }
+}
+
 /* A token whose embedding is huge or infinite makes its session fail in layer 0, in layer 1 or in the output; the
  * others' numbers stay what they are. */
 static void a_bad_number_is_one_sessions_affair(void **state)
@@ -230,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_items_stand_still),
         cmocka_unit_test(bad_calls_are_refused),
+        cmocka_unit_test(a_query_without_codes_is_an_error),
         cmocka_unit_test(a_bad_number_is_one_sessions_affair),
         cmocka_unit_test(cancelling_moves_nobody),
     };
