@@ -5,6 +5,8 @@
 
 #include "serve/scores.h"
 
+enum { MOST_SILENT = 2 * ACC_MAX_STOP_BYTES };
+
 void acc_choice_init(acc_choice *c, const acc_request *r, const acc_prompt *prompt, const accllm_tokenizer *tok,
                      uint32_t index)
 {
@@ -122,6 +124,12 @@ static bool release_scores(acc_choice *c, bool all)
     return ok;
 }
 
+/* Whether a stream has gathered more tokens without text than a stop text could hold back: they are sent alone. */
+static bool has_silent(const acc_choice *c)
+{
+    return c->n_held > MOST_SILENT || json_array_size(c->ids) > MOST_SILENT;
+}
+
 static bool add_record(acc_choice *c, const acc_box *box, const acc_record *r, size_t from)
 {
     if (r->prompt) return add_score(c, r, c->echo_chars) && echo_token(c, r->id);
@@ -139,7 +147,9 @@ bool acc_choice_add(acc_choice *c, const acc_box *box, acc_finish finish, bool s
         if (!r->prompt && !c->answering && !begin_answer(c, emit, user)) return false;
         if (!add_record(c, box, r, from)) return false;
         from = r->text_end;
-        if (emit && !r->prompt && c->n_text > 0 && !emit(user, c)) return false;
+        bool silent = emit && has_silent(c);
+        if (silent && !release_scores(c, true)) return false;
+        if (emit && !r->prompt && (c->n_text > 0 || silent) && !emit(user, c)) return false;
     }
     c->finish = finish;
     if (finish == ACC_UNFINISHED || finish == ACC_FINISH_FAILED || finish == ACC_FINISH_CANCELLED) return true;

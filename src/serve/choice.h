@@ -37,7 +37,7 @@ void acc_choice_init(acc_choice *c, const acc_request *r, const acc_prompt *prom
                      uint32_t index);
 void acc_choice_free(acc_choice *c);
 /* Takes over a box's contents and how the sequence stands. emit (NULL: collect everything) is called after each token
- * that brought text. False: out of memory. */
+ * that brought text, and where scores or ids of many without any have gathered. False: out of memory. */
 bool acc_choice_add(acc_choice *c, const acc_box *box, acc_finish finish, bool stop_text, acc_choice_emit *emit,
                     void *user);
 /* "logprobs" of a reply, a new object or null; the scores collected so far go into it. */

@@ -75,11 +75,25 @@ static void fail(acc_exchange *x, const acc_problem *p)
     }
 }
 
+/* When a place may be free again, judging by the requests so far. */
+static int retry_after(acc_http *h)
+{
+    acc_load load = acc_scheduler_load(h->scheduler);
+    double seconds = acc_histogram_mean(&h->metrics.request) * (load.waiting + 1) / h->sessions;
+    return seconds < 1 ? 1 : seconds > 60 ? 60 : (int)seconds;
+}
+
+static void refuse_shutting_down(acc_http *h, acc_problem *p)
+{
+    (void)acc_refuse(p, 503, "shutting_down", NULL, "the server is shutting down");
+    p->retry_after = retry_after(h);
+}
+
 static void fail_sequence(acc_exchange *x, const acc_sequence *q)
 {
     acc_problem p;
     if (q->error.code == ACCLLM_E_CANCELLED)
-        (void)acc_refuse(&p, 503, "shutting_down", NULL, "the server is shutting down");
+        refuse_shutting_down(x->h, &p);
     else
         (void)acc_refuse(&p, 500, NULL, NULL, "%s", q->error.text);
     fail(x, &p);
@@ -173,12 +187,15 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         (void)event_del(x->watch);
 }
 
+/* Past the deadline an answer that waits for its client to read is cut off: its slot rests, and would not see the
+ * abort. */
 void acc_exchanges_tick(acc_http *h)
 {
     double now = acc_seconds();
+    bool over = h->deadline > 0 && now > h->deadline;
     for (acc_exchange *x = h->first; x; x = x->after) {
         struct evhttp_connection *con = x->req ? evhttp_request_get_connection(x->req) : NULL;
-        if (con && has_gone(con))
+        if (con && (has_gone(con) || (over && x->blocked)))
             evhttp_connection_free(con); /* calls on_close */
         else if (con && x->request.stream && !x->blocked && now - x->last_sent >= h->ping_seconds)
             acc_stream_ping(x);
@@ -225,22 +242,15 @@ static bool prepare(acc_exchange *x, const acc_service *s, const json_t *body, a
     return true;
 }
 
-/* When a place may be free again, judging by the requests so far. */
-static int retry_after(acc_http *h)
-{
-    acc_load load = acc_scheduler_load(h->scheduler);
-    double seconds = acc_histogram_mean(&h->metrics.request) * (load.waiting + 1) / h->sessions;
-    return seconds < 1 ? 1 : seconds > 60 ? 60 : (int)seconds;
-}
-
 static bool submit(acc_exchange *x, acc_problem *p)
 {
     accllm_status status = acc_scheduler_submit(x->h->scheduler, &x->ticket);
     if (status == ACCLLM_OK) return true;
-    if (status == ACCLLM_E_LIMIT)
-        (void)acc_refuse(p, 429, "queue_full", NULL, "too many requests are waiting");
-    else
-        (void)acc_refuse(p, 503, "shutting_down", NULL, "the server is shutting down");
+    if (status != ACCLLM_E_LIMIT) {
+        refuse_shutting_down(x->h, p);
+        return false;
+    }
+    (void)acc_refuse(p, 429, "queue_full", NULL, "too many requests are waiting");
     p->retry_after = retry_after(x->h);
     return false;
 }

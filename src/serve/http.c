@@ -46,6 +46,7 @@ static void on_stop(evutil_socket_t fd, short what, void *arg)
     (void)what;
     empty_eventfd((int)fd);
     if (h->deadline > 0) {
+        h->deadline = acc_seconds();
         accllm_runtime_abort(h->rt);
         return;
     }

@@ -1,6 +1,5 @@
 #include "serve/request.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -12,13 +11,20 @@
 /* Fields that would change the answer and are not supported are refused: nothing is ignored that matters. */
 static bool refuse_unsupported(const json_t *body, acc_problem *p)
 {
-    static const char *const zero[] = {"presence_penalty", "frequency_penalty"};
-    static const char *const empty[] = {"logit_bias",  "tools",        "functions",     "suffix",        "images",
-                                        "guided_json", "guided_regex", "guided_choice", "guided_grammar"};
-    for (size_t i = 0; i < sizeof zero / sizeof *zero; i++) {
-        float x = 0;
-        if (!acc_field_real(body, zero[i], -2, 2, &x, p)) return false;
-        if (x != 0) return acc_refuse(p, 400, "unsupported_parameter", zero[i], "%s is not supported", zero[i]);
+    static const struct {
+        const char *key;
+        float min, max, neutral;
+    } number[] = {{"presence_penalty", -2, 2, 0}, {"frequency_penalty", -2, 2, 0}, {"typical_p", 0, 1, 1},
+                  {"mirostat", 0, 2, 0},          {"min_tokens", 0, 1e9f, 0},      {"dry_multiplier", 0, 1e9f, 0}};
+    static const char *const empty[] = {"logit_bias",     "tools",          "functions",         "suffix",
+                                        "images",         "guided_json",    "guided_regex",      "guided_choice",
+                                        "guided_grammar", "stop_token_ids", "structured_outputs"};
+    for (size_t i = 0; i < sizeof number / sizeof *number; i++) {
+        const char *key = number[i].key;
+        float x = number[i].neutral;
+        if (!acc_field_real(body, key, number[i].min, number[i].max, &x, p)) return false;
+        if (x < number[i].neutral || x > number[i].neutral)
+            return acc_refuse(p, 400, "unsupported_parameter", key, "%s is not supported", key);
     }
     for (size_t i = 0; i < sizeof empty / sizeof *empty; i++) {
         const json_t *v = acc_field(body, empty[i]);
@@ -63,11 +69,11 @@ static bool read_sampling(acc_settings *set, const json_t *body, acc_problem *p)
     if (!acc_field_real(body, "min_p", 0, 1, &s->min_p, p)) return false;
     if (!acc_field_real(body, "repetition_penalty", 1e-3, 1e3, &s->repeat_penalty, p)) return false;
     if (!acc_field_real(body, "repeat_penalty", 1e-3, 1e3, &s->repeat_penalty, p)) return false;
-    if (!acc_field_int(body, "repeat_last_n", 0, ACC_MAX_RECENT, &last, p)) return false;
+    if (!acc_field_int(body, "repeat_last_n", -1, ACC_MAX_RECENT, &last, p)) return false;
     if (!acc_field_int(body, "top_k", -1, INT32_MAX, &top_k, p)) return false;
     if (!acc_field_int(body, "seed", INT64_MIN, INT64_MAX, &seed, p)) return false;
-    s->top_k = top_k < 0 ? 0 : (uint32_t)top_k; /* -1: off, as some clients have it */
-    s->repeat_last = (uint32_t)last;
+    s->top_k = top_k < 0 ? 0 : (uint32_t)top_k;                  /* -1: off, as some clients have it */
+    s->repeat_last = last < 0 ? ACC_MAX_RECENT : (uint32_t)last; /* -1: as many as can be */
     s->seed = (uint64_t)seed;
     if (seed == -1 && getrandom(&s->seed, sizeof s->seed, GRND_NONBLOCK) != sizeof s->seed)
         s->seed = (uint64_t)time(NULL);
@@ -99,9 +105,9 @@ static bool read_scores(acc_request *r, const json_t *body, acc_problem *p)
 static bool read_length(acc_request *r, const acc_service *s, const json_t *body, acc_problem *p)
 {
     enum { USUAL_COMPLETION = 16 }; /* what OpenAI's API says of completions */
-    static const char *const keys[] = {"max_tokens", "max_completion_tokens"};
+    static const char *const keys[] = {"max_tokens", "max_completion_tokens", "n_predict"};
     int64_t n = r->chat ? -1 : USUAL_COMPLETION;
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (!acc_field_int(body, keys[i], -1, INT64_MAX, &n, p)) return false;
         if (r->chat && n == 0)
             return acc_refuse(p, 400, "invalid_value", keys[i], "%s is 0; a chat's answer has 1 token or more",

@@ -132,15 +132,7 @@ class Leaving(unittest.TestCase):
         self.s.wait_for("sessions_running", 0)
 
     def test_a_slow_reader_is_waited_for(self):
-        c = socket.create_connection((self.s.host, self.s.port))
-        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        data = json.dumps({**LONG, "stream": True, "logprobs": 20}).encode()
-        c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
-        self.s.wait_for("sessions_running", 1)
-        before, now = -1, 0
-        while now != before or now == 0:  # until what is unread has filled all there is
-            time.sleep(2)
-            before, now = now, self.s.metric("generated_tokens_total")
+        c, now = unread_stream(self.s)
         self.assertEqual(self.s.metric("sessions_running"), 1)
         self.s.json("/v1/completions", {"prompt": PROMPT, "max_tokens": 50, "ignore_eos": True})
         self.assertEqual(self.s.metric("generated_tokens_total"), now + 50)  # others are served, and it rests
@@ -148,6 +140,20 @@ class Leaving(unittest.TestCase):
             self.assertTrue(c.recv(1 << 20))
         c.close()
         self.s.wait_for("sessions_running", 0)
+
+
+def unread_stream(s):
+    """A stream that its client does not read, once what is unread has filled all there is; and the tokens of it."""
+    c = socket.create_connection((s.host, s.port))
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    data = json.dumps({**LONG, "stream": True, "logprobs": 20}).encode()
+    c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+    s.wait_for("sessions_running", 1)
+    before, now = -1, 0
+    while now != before or now == 0:
+        time.sleep(2)
+        before, now = now, s.metric("generated_tokens_total")
+    return c, now
 
 
 class End(unittest.TestCase):
@@ -159,7 +165,9 @@ class End(unittest.TestCase):
             waiting = s.open("/v1/completions", LONG)
             s.wait_for("requests_waiting", 1)
             s.process.send_signal(signal.SIGTERM)
-            self.assertIn(b"503", waiting.recv(65536).split(b"\r\n")[0])
+            refused = waiting.recv(65536)
+            self.assertIn(b"503", refused.split(b"\r\n")[0])
+            self.assertIn(b"\r\nRetry-After: ", refused)
             got = b""
             while more := running.recv(65536):
                 got += more
@@ -191,6 +199,16 @@ class End(unittest.TestCase):
             s.process.send_signal(signal.SIGTERM)
             self.assertEqual(s.process.wait(timeout=20), 0)
             c.close()
+
+    def test_an_unread_stream_does_not_hold_up_the_end(self):
+        for options, signals in ((("--drain", "1"), 1), (("--drain", "1000"), 2)):
+            with Server(MODELS.tiny, *options) as s:
+                c, _ = unread_stream(s)
+                for _ in range(signals):
+                    s.process.send_signal(signal.SIGTERM)
+                    time.sleep(0.5)
+                self.assertEqual(s.process.wait(timeout=20), 0)
+                c.close()
 
 
 common.main()

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "serve/choice.h"
 #include "serve/guard.h"
 #include "serve/logprob.h"
 #include "serve/problem.h"
@@ -184,6 +185,36 @@ static void replies_have_an_end(void **state)
     free(body);
 }
 
+static bool count_piece(void *user, acc_choice *c)
+{
+    size_t *pieces = user;
+    ++*pieces;
+    json_decref(acc_choice_ids(c));
+    json_decref(acc_choice_scores(c));
+    return true;
+}
+
+/* A stream of tokens that bring no text gathers no more of them than some hundreds. */
+static void silent_streams_stay_small(void **state)
+{
+    enum { TOKENS = 5000 };
+    const acc_request r = {.chat = true, .stream = true, .scored = true, .token_ids = true};
+    const acc_prompt prompt = {0};
+    acc_record record = {.id = 2, .ended = true};
+    const acc_box box = {.record = &record, .n_records = 1};
+    acc_choice c;
+    size_t pieces = 0, most = 0;
+    (void)state;
+    acc_choice_init(&c, &r, &prompt, NULL, 0);
+    for (unsigned i = 0; i < TOKENS; i++) {
+        assert_true(acc_choice_add(&c, &box, ACC_UNFINISHED, false, count_piece, &pieces));
+        if (c.n_held > most) most = c.n_held;
+    }
+    assert_in_range(pieces, 2, TOKENS / 100);
+    assert_in_range(most, 1, 1000);
+    acc_choice_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +225,7 @@ int main(void)
         cmocka_unit_test(origins),
         cmocka_unit_test(problems_have_all_four_keys),
         cmocka_unit_test(replies_have_an_end),
+        cmocka_unit_test(silent_streams_stay_small),
     };
     return cmocka_run_group_tests_name("serve-parts", tests, NULL, NULL);
 }
