@@ -99,8 +99,9 @@ uint64_t acc_image_content(const acc_image *im);
 accllm_status acc_image_write(const acc_image *im, uint8_t **out, size_t *bytes, accllm_error *err) ACC_MUST_CHECK;
 /* The inverse for bytes from anywhere: magic, version, sizes and hash are checked, then acc_image_check(). */
 accllm_status acc_image_read(acc_image *im, const uint8_t *bytes, size_t n, accllm_error *err) ACC_MUST_CHECK;
-/* Header, regions, program, every address that the program forms in any round, and every code and group scale of the
- * streams. E_FORMAT or E_UNSUPPORTED with what is wrong and where. */
+/* Header, regions, program, every address that the program forms in any round, and of the streams every code that
+ * could be wrong (W2S, W8) and that rows' scales and biases are finite; group scales stand as they are. E_FORMAT or
+ * E_UNSUPPORTED with what is wrong and where. */
 accllm_status acc_image_check(const acc_image *im, accllm_error *err) ACC_MUST_CHECK;
 void acc_image_free(acc_image *im);
 

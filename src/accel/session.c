@@ -42,7 +42,6 @@ static accllm_status trace_layers(accel_session *s, accllm_error *err)
 
 static accllm_status one_token(accel_session *s, int32_t id, float *logits, accllm_error *err)
 {
-    ACC_TRY(acc_check_abort(s->rt, err));
     ACC_TRY(acc_device_run(&s->device, (uint32_t)id, s->pos, logits != NULL, err));
     ACC_TRY(trace_layers(s, err));
     if (logits) {
@@ -68,6 +67,7 @@ static accllm_status step(void *self, const int32_t *ids, uint32_t n, uint32_t n
             return acc_fail(err, ACCLLM_E_ARG, "token %d is not in the vocabulary of %u", ids[i], s->n_vocab);
     for (uint32_t i = 0; i < n; i++) {
         const bool wanted = i >= n - n_logits;
+        ACC_TRY(acc_check_abort(s->rt, err)); /* between two tokens the session may go on from where it stands */
         const accllm_status status = one_token(s, ids[i], wanted ? logits : NULL, err);
         s->broken = status != ACCLLM_OK;
         if (s->broken) return status;
