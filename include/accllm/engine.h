@@ -87,24 +87,26 @@ ACCLLM_API void accllm_session_reset(accllm_session *s);
 /* Takes the session back to where it had read only the first `position` tokens: what follows is as if the others had
  * never been there. E_ARG: a position ahead of the present one, or a session with trace (its hash is of all that
  * happened); E_LIMIT: the window of that position is not kept any more; with kv_near that is so when more than a chunk
- * is taken back, except to the beginning. The session then stays as it was. */
+ * (an accelerator's: 16 tokens) is taken back, except to the beginning. The session then stays as it was. */
 ACCLLM_API accllm_status accllm_session_rewind(accllm_session *s, uint64_t position, accllm_error *err);
 
 /* Advances the session by n tokens (any n; cut into chunks inside; one token is decode). The logits of the last
  * n_logits of these positions are computed, n_logits <= min(n, max_logits); *logits (may be NULL if n_logits is 0)
  * points to [n_logits][n_vocab] floats owned by the session and valid until the next call.
- * On an error the session stands behind the last whole chunk, see accllm_session_position(), and may go on from there.
+ * On an error the session stands behind the last whole chunk, see accllm_session_position(), and may go on from there
+ * (an accelerator's behind the last whole token; one that stopped within a token wants a reset first, and says so).
  * E_ARG also: another thread's call uses the session, or it was made with batch_only. */
 ACCLLM_API accllm_status accllm_session_eval(accllm_session *s, const int32_t *ids, size_t n, size_t n_logits,
                                              const float **logits, accllm_error *err);
 ACCLLM_API uint64_t accllm_session_position(const accllm_session *s); /* tokens seen */
-ACCLLM_API uint64_t accllm_session_bytes(const accllm_session *s);    /* memory that the session owns */
+ACCLLM_API uint64_t accllm_session_bytes(const accllm_session *s);    /* memory of this machine that the session owns */
 ACCLLM_API uint32_t accllm_session_sinks(const accllm_session *s);
 ACCLLM_API uint32_t accllm_session_window(const accllm_session *s);
 ACCLLM_API uint32_t accllm_session_kv_bits(const accllm_session *s);
 /* Hash of every layer's residual and of all logits returned so far; 0 without trace. */
 ACCLLM_API uint64_t accllm_session_trace_hash(const accllm_session *s);
-/* For benchmarks: sets the position to depth and fills sinks and ring with pseudo-random codes of a fixed seed. */
+/* For benchmarks: sets the position to depth and fills sinks and window with pseudo-random codes of a fixed seed; the
+ * session is not to be taken back behind that position, nor saved. */
 ACCLLM_API accllm_status accllm_session_fill(accllm_session *s, uint64_t depth, accllm_error *err);
 /* Bytes of KV cache that one decode step reads at the present position. */
 ACCLLM_API uint64_t accllm_session_kv_bytes_per_token(const accllm_session *s);
