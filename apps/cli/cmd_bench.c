@@ -1,6 +1,7 @@
 /* accllm bench: speed of a model or of a built-in shape. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "accllm/accllm.h"
 #include "commands.h"
@@ -85,7 +86,7 @@ static int print_json(const cli_options *o, const cli_engine *e, const accllm_be
     cli_json_u64(out, "peak_rss_bytes", r->peak_rss_bytes);
     cli_json_real(out, "bits_per_weight", e->info->bits_per_weight);
     const char *name = o->shape ? o->shape : e->info->name;
-    (void)json_object_set_new(out, "shape", json_string(name));
+    cli_json_text(out, "shape", name, strlen(name));
     return cli_json_print(out);
 }
 

@@ -1,4 +1,6 @@
 /* accllm export: a plain llama-architecture GGUF, for other engines. */
+#include <string.h>
+
 #include "accllm/accllm.h"
 #include "clock.h"
 #include "commands.h"
@@ -27,7 +29,7 @@ int cmd_export(const cli_options *o)
     cli_error("wrote %s in %.1f s", out_path, cli_seconds() - start);
     if (!o->json) return CLI_OK;
     json_t *out = json_object();
-    (void)json_object_set_new(out, "output", json_string(out_path));
+    cli_json_text(out, "output", out_path, strlen(out_path));
     cli_json_real(out, "seconds", cli_seconds() - start);
     cli_json_u64(out, "peak_rss_bytes", accllm_peak_rss_bytes());
     return cli_json_print(out);

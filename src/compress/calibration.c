@@ -129,6 +129,7 @@ accllm_status acc_calibration_create(acc_calibration *c, const accllm_tokenizer 
     if (s == ACCLLM_OK && all.n < 2)
         s = acc_fail(err, ACCLLM_E_ARG, "%s: no text to calibrate on", path ? path : "built-in text");
     c->text_tokens = all.n;
+    c->text_hash = acc_fnv1a(ACC_FNV_START, all.ids, all.n * sizeof *all.ids);
     if (s == ACCLLM_OK) s = cut(c, all.ids, all.n, n_tokens, max_len, bos, err);
     if (s == ACCLLM_OK) s = check_ids(c, n_vocab, err);
     free(all.ids);

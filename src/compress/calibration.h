@@ -17,6 +17,7 @@ typedef struct acc_calibration {
     uint32_t n_seqs, seq_len;
     uint64_t text_tokens; /* of the whole text */
     uint64_t hash;        /* of the ids */
+    uint64_t text_hash;   /* of all the text's ids */
 } acc_calibration;
 
 /*

@@ -211,12 +211,23 @@ static accllm_status resume_layer(layer_work *w, double from, double to, accllm_
     return s;
 }
 
+/* The best so far is saved layer by layer: a kill in between leaves layers of two steps. */
+static accllm_status same_step(const acc_run *r, const acc_layer_data *d, uint32_t layer, accllm_error *err)
+{
+    if (d->step == r->tuned_head.step) return ACCLLM_OK;
+    return acc_fail(err, ACCLLM_E_FORMAT,
+                    "recovery: layer %u is of step %llu, the head of step %llu: the run was interrupted between them; "
+                    "resume with more tokens, so that it gets there again",
+                    layer, (unsigned long long)d->step, (unsigned long long)r->tuned_head.step);
+}
+
 static accllm_status measure_means(layer_work *w, double from, double to, accllm_error *err)
 {
     acc_run *r = w->r;
     acc_layer_data d = acc_run_layer_sizes(r, w->layer);
     ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_TUNED, w->layer, &d, err));
-    accllm_status s = replay_layer(w, &d, "key means", from, to, err);
+    accllm_status s = same_step(r, &d, w->layer, err);
+    if (s == ACCLLM_OK) s = replay_layer(w, &d, "key means", from, to, err);
     key_means(w);
     d.vectors = w->vectors;
     if (s == ACCLLM_OK) s = acc_work_save_layer(&r->work, ACC_WORK_TUNED, w->layer, &d, err);

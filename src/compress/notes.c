@@ -10,6 +10,8 @@
 /* Measured on a 2-core AVX2 machine: float GEMM and the rest of a calibration pass, per thread. */
 #define FLOPS_PER_THREAD 40e9
 #define OTHER_WORK 1e-11 /* seconds of a thread for each weight and token of recovery */
+/* Of a trained weight: itself and Adam's two moments as floats, in the old checkpoint and in the one being written. */
+#define CHECKPOINT_BYTES 24
 
 void acc_run_note(const acc_run *r, const char *fmt, ...)
 {
@@ -65,6 +67,12 @@ static double square(double x)
     return x * x;
 }
 
+/* Linear layers, embedding and output. */
+static double trained_weights(const acc_run *r)
+{
+    return acc_run_linear_weights(r) + (double)r->hp->n_vocab * r->hp->n_embd * (r->hp->tied ? 1 : 2);
+}
+
 static estimate estimate_run(const acc_run *r)
 {
     const acc_hparams *hp = r->hp;
@@ -95,6 +103,7 @@ static estimate estimate_run(const acc_run *r)
     }
     e.work_folder = e.output + e.hidden;
     e.output += (double)acc_weight_bytes(&r->plan.embd) + (hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));
+    if (r->p->recover_tokens) e.work_folder += e.output + CHECKPOINT_BYTES * trained_weights(r);
     return e;
 }
 
@@ -103,7 +112,8 @@ static estimate estimate_run(const acc_run *r)
 static double recover_seconds(const acc_run *r, double rate)
 {
     const acc_hparams *hp = r->hp;
-    const double weights = acc_run_linear_weights(r) + (double)hp->n_vocab * hp->n_embd;
+    const double weights =
+        acc_run_linear_weights(r) + (double)hp->n_vocab * hp->n_embd; /* an embedding multiplies nothing */
     const double per_token = rate > 0 ? 8 * weights / rate : 0, rest = OTHER_WORK / acc_pool_size(r->rt->pool);
     return (double)r->p->recover_tokens * (per_token + weights * rest);
 }

@@ -75,8 +75,10 @@ accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const ch
     const uint64_t mode = acc_fp_enter();
     accllm_status s = run_stages(&r, result, err);
     acc_layer_data_close(&r.layer);
-    /* An interrupted run's finished layers stay for --resume; a folder without any is of no use. */
-    acc_work_close(&r.work, s == ACCLLM_OK || (r.work.dir && !acc_work_has_layer(&r.work, ACC_WORK_SOLVED, 0)));
+    /* An interrupted run's finished layers and measured formats stay for --resume; a folder without is of no use. */
+    const bool measured = acc_run_has_target(&r) && r.mixed;
+    acc_work_close(&r.work,
+                   s == ACCLLM_OK || (r.work.dir && !measured && !acc_work_has_layer(&r.work, ACC_WORK_SOLVED, 0)));
     if (r.src) r.src->close(r.src);
     acc_calibration_free(&r.cal);
     acc_packed_free(&r.start_file);

@@ -259,7 +259,7 @@ static accllm_status load_models(recovery *v, accllm_error *err)
 
 /* ---- the best so far ---- */
 
-static accllm_status save_tuned_layer(recovery *v, uint32_t layer, accllm_error *err)
+static accllm_status save_tuned_layer(recovery *v, uint32_t layer, uint64_t step, accllm_error *err)
 {
     acc_run *r = v->r;
     acc_layer_data d = acc_run_layer_sizes(r, layer);
@@ -275,6 +275,7 @@ static accllm_status save_tuned_layer(recovery *v, uint32_t layer, accllm_error 
         if (mine) memcpy(v->vectors + p->at, mine, p->n * sizeof *mine);
     }
     d.vectors = v->vectors;
+    d.step = step;
     return acc_work_save_layer(&r->work, ACC_WORK_TUNED, layer, &d, err);
 }
 
@@ -282,13 +283,12 @@ static accllm_status save_best(void *user, uint64_t step, double held_out, accll
 {
     recovery *v = user;
     acc_run *r = v->r;
-    (void)step;
     (void)held_out;
-    for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) ACC_TRY(save_tuned_layer(v, layer, err));
+    for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) ACC_TRY(save_tuned_layer(v, layer, step, err));
     const size_t norm = r->hp->n_embd * sizeof(float);
     memcpy(v->head_vectors, acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent, norm);
     memcpy(v->head_vectors + r->hp->n_embd, v->student.embd_scale, norm);
-    acc_layer_data d = {.n_vectors = 2 * r->hp->n_embd, .vectors = v->head_vectors};
+    acc_layer_data d = {.n_vectors = 2 * r->hp->n_embd, .vectors = v->head_vectors, .step = step};
     for (int i = 0; i < (r->hp->tied ? 1 : 2); i++) {
         const acc_train_tensor *t = acc_train_find(&v->student, i ? ACC_T_OUTPUT : ACC_T_TOKEN_EMBD, 0);
         ACC_TRY(acc_train_tensor_pack(t, v->head[i], err));

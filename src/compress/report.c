@@ -58,6 +58,19 @@ static json_t *layers_json(const acc_run *r)
     return seconds;
 }
 
+/* A path as JSON takes it: what is no UTF-8 is written with '?'. */
+static json_t *path_json(const char *path)
+{
+    json_t *whole = json_string(path);
+    if (whole) return whole;
+    char *copy = strdup(path);
+    for (char *c = copy; c && *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    whole = json_string(copy);
+    free(copy);
+    return whole;
+}
+
 static json_t *judgement_json(const acc_head_result *j)
 {
     return json_pack("{s:f, s:f, s:f}", "divergence", j->loss, "perplexity", exp(j->nll), "source_perplexity",
@@ -84,15 +97,15 @@ static json_t *report_json(const acc_run *r, const accllm_compress_result *res)
     json_t *tensors = json_array();
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
         for (int i = 0; i < ACC_LINEARS; i++) (void)json_array_append_new(tensors, tensor_json(r, layer, i));
-    json_t *o =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:I, s:I, s:i, s:f, s:o}", "output", r->out_path,
-                  "source", r->src_path, "weights", r->mixed ? "mixed" : acc_format_name(r->weights), "method",
-                  acc_run_method(r), "head", acc_format_name(r->head), "calibration_tokens",
-                  (json_int_t)r->cal.n_seqs * (json_int_t)r->cal.seq_len, "calibration_sequence",
-                  (json_int_t)r->cal.seq_len, "calibration_text", r->p->calib_path ? r->p->calib_path : "built-in",
-                  "bits_per_weight", res->bits_per_weight, "bits_per_weight_total", res->bits_per_weight_total,
-                  "file_bytes", (json_int_t)res->file_bytes, "peak_rss_bytes", (json_int_t)res->peak_rss_bytes,
-                  "resumed_layers", (int)res->resumed_layers, "seconds", res->seconds, "tensors", tensors);
+    json_t *o = json_pack(
+        "{s:o, s:o, s:s, s:o, s:s, s:I, s:I, s:o, s:f, s:f, s:I, s:I, s:i, s:f, s:o}", "output", path_json(r->out_path),
+        "source", path_json(r->src_path), "weights", r->mixed ? "mixed" : acc_format_name(r->weights), "method",
+        path_json(acc_run_method(r)), "head", acc_format_name(r->head), "calibration_tokens",
+        (json_int_t)r->cal.n_seqs * (json_int_t)r->cal.seq_len, "calibration_sequence", (json_int_t)r->cal.seq_len,
+        "calibration_text", path_json(r->p->calib_path ? r->p->calib_path : "built-in"), "bits_per_weight",
+        res->bits_per_weight, "bits_per_weight_total", res->bits_per_weight_total, "file_bytes",
+        (json_int_t)res->file_bytes, "peak_rss_bytes", (json_int_t)res->peak_rss_bytes, "resumed_layers",
+        (int)res->resumed_layers, "seconds", res->seconds, "tensors", tensors);
     if (o && !r->start_file) (void)json_object_set_new(o, "layer_seconds", layers_json(r));
     if (o && r->recovery.steps) (void)json_object_set_new(o, "recovery", recovery_json(&r->recovery));
     return o;

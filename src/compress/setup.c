@@ -136,6 +136,20 @@ static void place_vectors(acc_run *r)
     r->n_vectors = at;
 }
 
+/* A vector is in all layers or in none. */
+static accllm_status check_vectors(const acc_run *r, accllm_error *err)
+{
+    for (int i = 0; i < ACC_VECTORS; i++) {
+        const acc_tensor_id id = r->place[i].id;
+        if (id >= ACC_T_COUNT || acc_tensor_is_global(id)) continue;
+        for (uint32_t layer = 1; layer < r->hp->n_layers; layer++)
+            if (r->src->has(r->src, id, layer) != r->src->has(r->src, id, 0))
+                return acc_fail(err, ACCLLM_E_UNSUPPORTED, "%s: %s in layer 0 or %u alone", r->src_path,
+                                acc_tensor_base(id), layer);
+    }
+    return ACCLLM_OK;
+}
+
 double acc_run_linear_weights(const acc_run *r)
 {
     double n = 0;
@@ -193,6 +207,7 @@ accllm_status acc_run_setup(acc_run *r, accllm_error *err)
     ACC_TRY(acc_alloc(&p, r->hp->n_layers, sizeof *r->layer_seconds, "times", err));
     r->layer_seconds = p;
     place_vectors(r);
+    ACC_TRY(check_vectors(r, err));
     ACC_TRY(shape_layers(r, err));
     return acc_run_open_start(r, err);
 }
@@ -253,8 +268,9 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
     put_hash(o, "source", sample_hash(&f));
     put_hash(o, "start", start);
     put_hash(o, "calibration", r->cal.hash);
+    put_hash(o, "recovery text", r->p->recover_tokens ? r->cal.text_hash : 0);
     acc_file_close(&f);
-    if (json_object_size(o) == sizeof texts / sizeof *texts + sizeof numbers / sizeof *numbers + 3) return o;
+    if (json_object_size(o) == sizeof texts / sizeof *texts + sizeof numbers / sizeof *numbers + 4) return o;
     json_decref(o);
     (void)acc_fail(err, ACCLLM_E_NOMEM, "out of memory: configuration");
     return NULL;

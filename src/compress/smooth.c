@@ -92,7 +92,7 @@ accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, const ac
                                acc_collector *col, accllm_error *err)
 {
     const uint32_t n = hp->n_embd, q = hp->n_heads * hp->head_dim;
-    const uint32_t most = n > hp->n_ff ? n : hp->n_ff;
+    const uint32_t most = n > hp->n_ff ? (n > q ? n : q) : (hp->n_ff > q ? hp->n_ff : q);
     const uint64_t k = (uint64_t)hp->n_kv_heads * hp->head_dim;
     if (col->hessian[0].tokens == 0) return ACCLLM_OK;
     void *p;

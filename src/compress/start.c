@@ -17,6 +17,18 @@ static bool same_model(const acc_hparams *a, const acc_hparams *b)
            a->tied == b->tied;
 }
 
+static bool same_shape(const acc_weight *a, const acc_weight *b)
+{
+    return a->format == b->format && a->group == b->group && a->rows == b->rows && a->cols == b->cols;
+}
+
+/* Of embedding and output; their formats are this run's. */
+static bool same_head(const acc_run *r)
+{
+    const acc_packed *m = r->start_file;
+    return same_shape(&m->embd, &r->plan.embd) && (r->hp->tied || same_shape(&m->output, &r->plan.output));
+}
+
 /* The formats are the file's. */
 static accllm_status take_shapes(acc_run *r, accllm_error *err)
 {
@@ -45,7 +57,7 @@ accllm_status acc_run_open_start(acc_run *r, accllm_error *err)
         return acc_fail(err, ACCLLM_E_ARG, "%s: a run that starts from a file keeps its formats", p->start_path);
     ACC_TRY(acc_packed_open(&r->start_file, p->start_path, p->use_mmap, true, err));
     const acc_packed *m = r->start_file;
-    if (!same_model(&m->hp, r->hp) || m->embd.format != r->head)
+    if (!same_model(&m->hp, r->hp) || !same_head(r))
         return acc_fail(err, ACCLLM_E_ARG, "%s: not of the shape of %s with a %s head", p->start_path, r->src_path,
                         acc_format_name(r->head));
     if (!p->page) r->plan.page = m->page;

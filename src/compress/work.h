@@ -51,6 +51,7 @@ typedef struct acc_tensor_record {
 typedef struct acc_layer_data {
     acc_tensor_record record[ACC_LINEARS];
     double seconds;
+    uint64_t step;        /* of the training, where recovery has been at it */
     const float *vectors; /* [n_vectors]: key means, norms, biases (pipeline.h) */
     uint32_t n_vectors;
     const uint8_t *blob[ACC_LINEARS]; /* 64-byte aligned */

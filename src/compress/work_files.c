@@ -19,7 +19,7 @@ typedef struct file_head {
     uint64_t sizes[ACC_LINEARS + 1]; /* bytes of each blob, of the vectors; bytes of the states */
     acc_tensor_record record[ACC_LINEARS];
     double seconds;
-    uint64_t pad;
+    uint64_t step;
 } file_head;
 
 _Static_assert(sizeof(file_head) % 64 == 0, "blobs after the head must stay aligned");
@@ -58,7 +58,7 @@ accllm_status acc_work_save_layer(const acc_work *w, acc_work_kind kind, uint32_
 {
     char path[PATH_MAX];
     hashed h = {.hash = ACC_FNV_START};
-    file_head head = {.config_hash = w->config_hash, .count = layer, .seconds = d->seconds};
+    file_head head = {.config_hash = w->config_hash, .count = layer, .seconds = d->seconds, .step = d->step};
     memcpy(head.magic, layer_magic, sizeof head.magic);
     memcpy(head.record, d->record, sizeof head.record);
     for (int i = 0; i < ACC_LINEARS; i++) head.sizes[i] = d->bytes[i];
@@ -102,6 +102,7 @@ static bool take_layer(acc_layer_data *d)
     }
     memcpy(d->record, head->record, sizeof d->record);
     d->seconds = head->seconds;
+    d->step = head->step;
     return true;
 }
 

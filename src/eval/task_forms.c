@@ -116,10 +116,11 @@ static void replace(char *s, const char *from, const char *to)
 static void drop_brackets(char *s)
 {
     char *w = s;
+    const char *end = s; /* no closing bracket stands before it */
     for (const char *r = s; *r;) {
-        size_t n = *r == '[' ? strcspn(r, "]\n") : 0;
-        if (*r == '[' && r[n] == ']')
-            r += n + 1;
+        if (*r == '[' && r >= end) end = r + strcspn(r, "]\n");
+        if (*r == '[' && *end == ']')
+            r = end + 1;
         else
             *w++ = *r++;
     }

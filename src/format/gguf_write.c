@@ -293,6 +293,7 @@ accllm_status acc_gguf_out_piece_end(acc_gguf_out *o, acc_writer *w, accllm_erro
         return acc_fail(err, ACCLLM_E_ARG, "GGUF writer: more tensors written than described");
     const out_tensor *t = &o->tensors[o->next];
     uint64_t n = w->offset - o->piece_start;
+    if (w->error) return acc_fail(err, ACCLLM_E_IO, "%s: cannot write: %s", w->path, strerror(w->error));
     if (n != t->bytes)
         return acc_fail(err, ACCLLM_E_ARG, "GGUF writer: tensor %s: %" PRIu64 " bytes instead of %" PRIu64, t->name, n,
                         t->bytes);

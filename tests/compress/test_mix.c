@@ -101,6 +101,21 @@ static void a_target_is_met_and_resumed(void **state)
     acc_file want = read_output(&f);
     const unsigned calls = f.watch.calls;
     for (unsigned stop = 1; stop < calls; stop += 4) interrupt_and_resume(&f, stop, &want, &r);
+    /* What was measured is kept as soon as it is whole, before any layer is. */
+    bool kept = false;
+    for (unsigned stop = calls; stop-- > 1 && !kept;) {
+        f.p.resume = false;
+        f.watch.stop_at = stop;
+        assert_int_equal(compress(&f, NULL), ACCLLM_E_CANCELLED);
+        accllm_runtime_clear_abort(f.rt);
+        kept = exists(beside(&f, ".work/formats.json")) && !exists(beside(&f, ".work/layer-0000.bin"));
+    }
+    assert_true(kept);
+    f.watch.stop_at = 0;
+    f.p.resume = true;
+    must_compress(&f, NULL);
+    assert_true(f.watch.calls < calls);
+    same_output(&f, &want);
     acc_file_close(&want);
     finish(&f);
 }

@@ -170,12 +170,85 @@ static void bad_requests_are_refused(void **state)
     finish(&f);
 }
 
+/* Writes over the first place where a text stands in a file; both are as long. */
+static void patch(const char *path, const char *from, const char *to)
+{
+    acc_file file;
+    assert_int_equal(acc_file_open(&file, path, false, NULL), ACCLLM_OK);
+    const uint8_t *at = memmem(file.data, file.size, from, strlen(from));
+    assert_non_null(at);
+    FILE *out = fopen(path, "r+b");
+    assert_non_null(out);
+    assert_int_equal(fseek(out, (long)(at - file.data), SEEK_SET), 0);
+    assert_int_equal(fwrite(to, 1, strlen(to), out), strlen(to));
+    assert_int_equal(fclose(out), 0);
+    acc_file_close(&file);
+}
+
+static void biases_of_some_layers_are_refused_at_once(void **state)
+{
+    (void)state;
+    for (int layer = 0; layer < 2; layer++) {
+        tiny_options o = tiny_defaults();
+        fixture f;
+        o.biases = true;
+        start(&f, &o);
+        patch(f.src, layer ? "blk.1.attn_k.bias" : "blk.0.attn_k.bias",
+              layer ? "blk.1.attn_k.bis_" : "blk.0.attn_k.bis_");
+        const accllm_status s = compress(&f, NULL);
+        assert_true(s == ACCLLM_E_UNSUPPORTED || s == ACCLLM_E_FORMAT);
+        assert_non_null(strstr(f.err.text, "attn_k"));
+        assert_int_equal(f.watch.calls, 0);
+        finish(&f);
+    }
+}
+
+/* Heads together wider than embedding and feed-forward part. */
+static void wide_heads(void **state)
+{
+    (void)state;
+    for (int obs = 0; obs < 2; obs++) {
+        tiny_options o = tiny_defaults();
+        fixture f;
+        o.n_heads = 16;
+        o.n_embd = 64;
+        start(&f, &o);
+        f.p.method = obs ? "obs" : "rtn";
+        must_compress(&f, NULL);
+        finish(&f);
+    }
+}
+
+/* The report names it as well as JSON can. */
+static void a_path_need_not_be_utf8(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    fixture f;
+    start(&f, &o);
+    char *plain = f.out;
+    f.out = malloc(strlen(plain) + 8);
+    assert_non_null(f.out);
+    (void)sprintf(f.out, "%s\xe9.gguf", plain);
+    f.p.method = "rtn";
+    must_compress(&f, NULL);
+    acc_file report;
+    assert_int_equal(acc_file_open(&report, beside(&f, ".report.json"), false, NULL), ACCLLM_OK);
+    assert_non_null(memmem(report.data, report.size, "out.gguf?.gguf\"", 15));
+    acc_file_close(&report);
+    finish(&f);
+    free(plain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_and_method),
         cmocka_unit_test(key_means_are_of_rotated_keys),
         cmocka_unit_test(bad_requests_are_refused),
+        cmocka_unit_test(biases_of_some_layers_are_refused_at_once),
+        cmocka_unit_test(wide_heads),
+        cmocka_unit_test(a_path_need_not_be_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

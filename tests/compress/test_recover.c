@@ -7,6 +7,7 @@
 
 #include "fixture.h"
 #include "model/packed.h"
+#include "support/pack.h"
 
 #define TOKENS 5120 /* enough for held-out sequences */
 
@@ -124,6 +125,72 @@ static void a_run_goes_on_from_a_packed_file(void **state)
     }
 }
 
+static char *write_text(fixture *f, const char *suffix, const char *first)
+{
+    char *path = strdup(beside(f, suffix));
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    (void)fputs(first, file);
+    for (int i = 0; i < 400; i++) (void)fprintf(file, "%d ships went %d miles to the %d islands.\n", i, i * 7, i % 9);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+/* Training reads the whole text, not only the calibration's sample of it. */
+static void another_text_is_another_run(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    fixture f;
+    o.n_ctx = 64;
+    start(&f, &o);
+    char *text = write_text(&f, ".txt", "One beginning. ");
+    f.p.calib_path = text;
+    f.p.calib_tokens = 64;
+    f.p.method = "rtn";
+    f.p.recover_tokens = TOKENS;
+    must_compress(&f, NULL);
+    f.watch.stop_at = f.watch.calls / 2;
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_CANCELLED);
+    accllm_runtime_clear_abort(f.rt);
+    f.watch.stop_at = 0;
+    f.p.resume = true;
+    FILE *more = fopen(text, "a");
+    assert_non_null(more);
+    (void)fputs("And one ship more, of which nobody had heard before.\n", more);
+    assert_int_equal(fclose(more), 0);
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    assert_non_null(strstr(f.err.text, "recovery text"));
+    f.p.resume = false;
+    must_compress(&f, NULL);
+    assert_int_equal(unlink(text), 0);
+    free(text);
+    finish(&f);
+}
+
+/* A file whose embedding has other groups than this run's is not where it can start from. */
+static void a_start_has_the_heads_groups(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    pack_options packing = pack_defaults(ACC_FMT_W4);
+    fixture f;
+    o.n_ctx = 64;
+    start(&f, &o);
+    char *first = strdup(beside(&f, ".first"));
+    packing.head = ACC_FMT_W4;
+    packing.group = 32;
+    assert_int_equal(pack_model(f.src, first, &packing, &f.err), ACCLLM_OK);
+    f.p.head = "w4";
+    f.p.start_path = first;
+    f.p.recover_tokens = TOKENS;
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
+    assert_non_null(strstr(f.err.text, "not of the shape"));
+    assert_int_equal(unlink(first), 0);
+    free(first);
+    finish(&f);
+}
+
 static void too_little_text_is_refused(void **state)
 {
     (void)state;
@@ -163,6 +230,8 @@ int main(void)
         cmocka_unit_test(recovery_lowers_the_divergence),
         cmocka_unit_test(an_interrupted_recovery_ends_in_the_same_bytes),
         cmocka_unit_test(a_run_goes_on_from_a_packed_file),
+        cmocka_unit_test(another_text_is_another_run),
+        cmocka_unit_test(a_start_has_the_heads_groups),
         cmocka_unit_test(too_little_text_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

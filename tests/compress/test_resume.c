@@ -148,9 +148,9 @@ static void a_full_disk_is_an_error_and_can_be_resumed(void **state)
     assert_int_equal(unlink(f.out), 0);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
-    for (int i = 0; i < 2; i++) { /* too small for a layer; enough for layers, too small for the output */
+    for (int i = 0; i < 3; i++) { /* too small for a layer; enough for layers, too small for the output */
         limit = was;
-        limit.rlim_cur = i == 0 ? 4096 : (rlim_t)want.size - 1000;
+        limit.rlim_cur = i == 0 ? 4096 : i == 1 ? (rlim_t)want.size - 1000 : (rlim_t)want.size * 2 / 3;
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
         accllm_status s = compress(&f, NULL);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
@@ -158,7 +158,7 @@ static void a_full_disk_is_an_error_and_can_be_resumed(void **state)
         assert_non_null(strstr(f.err.text, "cannot write"));
         assert_false(exists(f.out));
         assert_false(exists(beside(&f, ".part")));
-        assert_int_equal(exists(beside(&f, ".work")), i == 1);
+        assert_int_equal(exists(beside(&f, ".work")), i > 0);
     }
     (void)signal(SIGXFSZ, handler);
     f.p.resume = true;

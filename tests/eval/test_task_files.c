@@ -151,6 +151,26 @@ static void a_line_has_a_greatest_length(void **state)
     free(text);
 }
 
+/* Brackets without an end are read once, not once each. */
+static void open_brackets_take_no_time(void **state)
+{
+    enum { MANY = 3 << 20 };
+    static const char begin[] = "{\"ctx\":\"A b", end[] = "\",\"endings\":[\"c\",\"d\"],\"label\":0}";
+    char *text = malloc(MANY + sizeof begin + sizeof end);
+    acc_task_reader r;
+    accllm_error err;
+    (void)state;
+    assert_non_null(text);
+    memcpy(text, begin, sizeof begin - 1);
+    memset(text + sizeof begin - 1, '[', MANY);
+    memcpy(text + sizeof begin - 1 + MANY, end, sizeof end);
+    assert_int_equal(acc_task_open(&r, text, strlen(text), NULL, &err), ACCLLM_OK);
+    if (acc_task_next(&r, &item, &err) != ACCLLM_OK) fail_msg("%s", err.text);
+    assert_int_equal(item.n, 2);
+    acc_task_item_clear(&item);
+    free(text);
+}
+
 /* Reads to the end or to the first fault. */
 static void read_all(const char *text, size_t len)
 {
@@ -199,11 +219,9 @@ static void any_bytes_give_items_or_an_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_of_every_form),
-        cmocka_unit_test(bad_items_are_named_by_their_line),
-        cmocka_unit_test(bad_files_are_refused),
-        cmocka_unit_test(a_line_has_a_greatest_length),
-        cmocka_unit_test(any_bytes_give_items_or_an_error),
+        cmocka_unit_test(texts_of_every_form),        cmocka_unit_test(bad_items_are_named_by_their_line),
+        cmocka_unit_test(bad_files_are_refused),      cmocka_unit_test(a_line_has_a_greatest_length),
+        cmocka_unit_test(open_brackets_take_no_time), cmocka_unit_test(any_bytes_give_items_or_an_error),
     };
     return cmocka_run_group_tests_name("task files", tests, NULL, NULL);
 }
