@@ -1,5 +1,4 @@
 /* Hessians of linear inputs, their damped factorisation and the order of the sweep. */
-#include <cblas.h>
 #include <f77blas.h>
 #include <limits.h>
 #include <math.h>
@@ -170,7 +169,6 @@ static accllm_status factorise(acc_factor *f, double mean, const char *what, acc
     void *p;
     ACC_TRY(acc_alloc(&p, (size_t)f->n * f->n, sizeof(double), "factor of the Hessian", err));
     bool ok = false;
-    openblas_set_num_threads(1); /* the same bits whatever the number of threads */
     double damping = f->damping;
     for (int attempt = 0; attempt < 14 && !ok; attempt++, damping *= 10) {
         f->damping = damping;

@@ -1,4 +1,5 @@
 /* accllm_compress(): the list of stages, resume, and what is left behind after each kind of end. */
+#include <cblas.h>
 #include <string.h>
 
 #include "compress/pipeline.h"
@@ -73,6 +74,7 @@ accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const ch
     r.work.lock = -1;
     r.loaded_layer = UINT32_MAX;
     const uint64_t mode = acc_fp_enter();
+    openblas_set_num_threads(1); /* the same bits whatever the number of threads */
     accllm_status s = run_stages(&r, result, err);
     acc_layer_data_close(&r.layer);
     /* An interrupted run's finished layers and measured formats stay for --resume; a folder without is of no use. */

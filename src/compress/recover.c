@@ -356,9 +356,12 @@ static accllm_status train(recovery *v, accllm_error *err)
     v->from = r->fraction;
     ACC_TRY(acc_train_run(r->rt, &v->student, &p, result, err));
     if (v->n_held_out == 0) ACC_TRY(save_best(v, result->steps, 0, err));
-    acc_run_note(r, "recovery: divergence from the source on held-out text %.4f before, %.4f at step %llu of %llu",
-                 result->first.loss, result->best.loss, (unsigned long long)result->best_step,
-                 (unsigned long long)result->steps);
+    if (v->n_held_out == 0)
+        acc_run_note(r, "recovery: the text is too short to hold any of it out; the last step is kept");
+    else
+        acc_run_note(r, "recovery: divergence from the source on held-out text %.4f before, %.4f at step %llu of %llu",
+                     result->first.loss, result->best.loss, (unsigned long long)result->best_step,
+                     (unsigned long long)result->steps);
     return ACCLLM_OK;
 }
 
