@@ -35,8 +35,8 @@ static int open_subject(cli_engine *e, const cli_options *o)
 
 static void print_table(const cli_options *o, const cli_engine *e, const accllm_bench_result *r)
 {
-    char size[16];
-    (void)printf("model      %s, %s, %" PRIu32 " threads\n", o->shape ? o->shape : e->info->name,
+    char size[16], name[CLI_NAME];
+    (void)printf("model      %s, %s, %" PRIu32 " threads\n", cli_name(o->shape ? o->shape : e->info->name, name),
                  accllm_runtime_isa(e->rt), accllm_runtime_threads(e->rt));
     if (o->n_prompt > 0)
         (void)printf("prefill    %10.2f token/s   (%" PRId64 " tokens)\n", r->prefill_tok_s, o->n_prompt);

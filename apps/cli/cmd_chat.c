@@ -193,7 +193,9 @@ static int print_json(chat *c)
 
 static int converse(chat *c)
 {
-    if (cli_line_is_terminal(c->line)) (void)fprintf(stderr, "%s; /help lists the commands\n", c->engine.info->name);
+    char name[CLI_NAME];
+    if (cli_line_is_terminal(c->line))
+        (void)fprintf(stderr, "%s; /help lists the commands\n", cli_name(c->engine.info->name, name));
     int rc = CLI_OK;
     while (rc == CLI_OK && !c->done) rc = one_line(c);
     return rc == CLI_OK && c->turns ? print_json(c) : rc;

@@ -54,11 +54,10 @@ static size_t group_tensors(const accllm_tensor_info *t, size_t n, group *groups
 
 static void print_model(const accllm_model_info *m, uint32_t version)
 {
-    char a[16], b[16], c[16];
-    if (version > 0)
-        (void)printf("%s: AccLLM file, format %" PRIu32 ", architecture %s\n", m->name, version, m->architecture);
-    else
-        (void)printf("%s: architecture %s\n", m->name, m->architecture);
+    char a[16], b[16], c[16], name[CLI_NAME], architecture[CLI_NAME];
+    (void)printf("%s: ", cli_name(m->name, name));
+    if (version > 0) (void)printf("AccLLM file, format %" PRIu32 ", ", version);
+    (void)printf("architecture %s\n", cli_name(m->architecture, architecture));
     (void)printf("  layers %" PRIu32 ", width %" PRIu32 ", feed-forward %" PRIu32 ", heads %" PRIu32
                  " of dimension %" PRIu32 " with %" PRIu32 " key/value heads\n",
                  m->n_layers, m->n_embd, m->n_ff, m->n_heads, m->head_dim, m->n_kv_heads);
@@ -87,7 +86,9 @@ static int print_table(const accllm_inspection *x)
     for (size_t i = 0; i < n_groups; i++) {
         const accllm_tensor_info *f = groups[i].first;
         double weights = (double)f->rows * (double)f->cols * (double)groups[i].count;
-        (void)printf("%-32s %-6s %8" PRIu64 " x %-8" PRIu64 " ", groups[i].name, f->format, f->rows, f->cols);
+        char name[CLI_NAME];
+        (void)printf("%-32s %-6s %8" PRIu64 " x %-8" PRIu64 " ", cli_name(groups[i].name, name), f->format, f->rows,
+                     f->cols);
         (void)printf(f->group ? "%5" PRIu32 : "%5.0" PRIu32, f->group);
         (void)printf(" %6" PRIu64 " %12" PRIu64 " %9.3f\n", groups[i].count, groups[i].bytes,
                      weights > 0 ? 8 * (double)groups[i].bytes / weights : 0);

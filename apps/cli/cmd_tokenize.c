@@ -27,7 +27,8 @@ static void print_token(const accllm_tokenizer *tok, int32_t id)
     const char *bytes = accllm_token_bytes(tok, id, &n);
     (void)printf("%7d  ", (int)id);
     if (n == 0) {
-        (void)printf("%s\n", accllm_token_text(tok, id));
+        char name[CLI_NAME];
+        (void)printf("%s\n", cli_name(accllm_token_text(tok, id), name));
         return;
     }
     (void)putchar('\'');

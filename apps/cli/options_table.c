@@ -140,7 +140,8 @@ const cli_option cli_option_table[] = {
 
     /* attention and cache */
     {"sinks", 0, INT("S", sinks, 0, U32 - 1), SESSION, "first tokens that are kept for ever (4)"},
-    {"window", 0, INT("W", window, 1, U32), SESSION, "last tokens that are kept (2048, at most the trained context less the sinks)"},
+    {"window", 0, INT("W", window, 1, U32), SESSION,
+     "last tokens that are kept (2048, at most the trained context less the sinks)"},
     {"full-attention", 0, FLAG(full_attention), SESSION & ~CLI_LADDER, "no window: keep all tokens, up to --ctx"},
     {"ctx", 0, INT("N", context, 1, U32), CLI_GENERATE | CLI_SERVE,
      "with --full-attention: tokens that the cache has room for; a full one ends the text (the trained context)"},

@@ -9,6 +9,19 @@
 #include "options.h"
 #include "progress.h"
 
+static void make_printable(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f) *text = '?';
+}
+
+const char *cli_name(const char *text, char out[CLI_NAME])
+{
+    (void)snprintf(out, CLI_NAME, "%s", text);
+    make_printable(out);
+    return out;
+}
+
 void cli_error(const char *fmt, ...)
 {
     char line[1024];
@@ -16,8 +29,7 @@ void cli_error(const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
-    for (char *c = line; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
+    make_printable(line);
     cli_progress_clear();
     (void)fprintf(stderr, "accllm: %s\n", line);
 }

@@ -20,6 +20,10 @@ int cli_out_of_memory(const char *what);
 /* A log callback for the library: notes and warnings on standard error. */
 void cli_log(void *user, const char *line);
 
+enum { CLI_NAME = 256 };
+/* A name out of a file as it may be printed: harmless for a terminal, cut where it is very long. */
+const char *cli_name(const char *text, char out[CLI_NAME]);
+
 /* Text for people. False once standard output does not take it any more. */
 bool cli_write(const char *bytes, size_t n);
 /* Flushes standard output; CLI_FAILED with a message if anything written was lost. */

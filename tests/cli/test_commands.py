@@ -92,6 +92,17 @@ class Inspect(WithModels):
         self.assertRegex(out, r"blk\.\*\.attn_q\S*\s+w8")
         self.assertIn("bits per weight", out)
 
+    def test_names_do_nothing_to_a_terminal(self):
+        name = self.json("inspect", self.w8)["name"].encode()
+        data, bad = open(self.w8, "rb").read(), self.path("escape.gguf")
+        with open(bad, "wb") as f:
+            f.write(data.replace(name, b"\x1b" + name[1:], 1))
+        self.assertEqual(self.json("inspect", bad)["name"], "\x1b" + name[1:].decode())
+        for args in (["inspect", bad], ["bench", bad, "-p", "1", "-n", "1", "-r", "1"]):
+            out, err = self.run_it(*args)
+            self.assertNotIn("\x1b", out + err)
+            self.assertIn("?" + name[1:].decode(), out)
+
     def test_damaged_files(self):
         data = open(self.w8, "rb").read()
         bad = self.path("bad.gguf")
