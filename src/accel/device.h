@@ -8,7 +8,6 @@
 #include "accel/image.h"
 
 typedef struct acc_device_ops {
-    const char *name;
     /* bytes from a channel's byte address on; E_ARG outside of it. */
     accllm_status (*write)(void *self, uint32_t channel, uint64_t address, const void *data, size_t bytes,
                            accllm_error *err);

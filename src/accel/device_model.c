@@ -175,7 +175,7 @@ static accllm_status take_memory(acc_model *d, accllm_error *err)
 accllm_status acc_device_model_open(acc_device *d, uint32_t channels, uint32_t lines, acc_pool *pool, uint64_t seed,
                                     accllm_error *err)
 {
-    static const acc_device_ops ops = {"device", write_memory, read_memory, get, set, wait_done, close_model};
+    static const acc_device_ops ops = {write_memory, read_memory, get, set, wait_done, close_model};
     void *p;
     *d = (acc_device){0};
     if (channels == 0 || channels > ACC_ISA_CHANNELS_MAX || lines == 0 || lines > ACC_ISA_CHANNEL_LINES)

@@ -146,7 +146,7 @@ static void close_device(void *self)
     acc_free(d);
 }
 
-static const acc_device_ops table = {"rtl", write_memory, read_memory, get, set, wait_done, close_device};
+static const acc_device_ops table = {write_memory, read_memory, get, set, wait_done, close_device};
 
 /* ---- opening ---- */
 

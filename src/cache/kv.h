@@ -30,7 +30,7 @@ void acc_kv_free(acc_kv **kv);
 uint64_t acc_kv_bytes(const acc_kv *kv);
 
 /* Quantises and stores the key of one position and KV head: key [head_dim] before rotation, mean and direction
- * [head_dim] or NULL (acc_kv4_key()). * False: NaN, infinity or a scale beyond f16. */
+ * [head_dim] or NULL (acc_kv4_key()). False: NaN, infinity or a scale beyond f16. */
 bool acc_kv_store_key(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *key, const float *mean,
                       const float *direction);
 bool acc_kv_store_value(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos, const float *value);

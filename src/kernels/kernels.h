@@ -116,7 +116,7 @@ typedef struct acc_kernels {
 
 /* Bytes: enough for every kernel on matrices of up to max_cols columns and chunks of max_tokens tokens; one per worker.
  */
-size_t acc_kernel_scratch_bytes(uint32_t max_cols, uint32_t max_tokens, uint32_t max_heads, uint32_t head_dim);
+size_t acc_kernel_scratch_bytes(uint32_t max_cols, uint32_t max_tokens);
 
 /* Fills *k for isa ("auto", NULL, or a set's name). E_UNSUPPORTED lists the sets that exist here. */
 accllm_status acc_kernels_select(acc_kernels *k, const char *isa, accllm_error *err) ACC_MUST_CHECK;

@@ -137,7 +137,7 @@ accllm_status acc_kernels_select(acc_kernels *k, const char *isa, accllm_error *
     return ACCLLM_OK;
 }
 
-size_t acc_kernel_scratch_bytes(uint32_t max_cols, uint32_t max_tokens, uint32_t max_heads, uint32_t head_dim)
+size_t acc_kernel_scratch_bytes(uint32_t max_cols, uint32_t max_tokens)
 {
     /* Linear: decode tables (64 bytes per column at most), one dense tile, or the tokens' codes as int16 with one
      * 32-bit correction per 32 columns and a row block's sums. Columns are padded to a group. */
@@ -145,7 +145,5 @@ size_t acc_kernel_scratch_bytes(uint32_t max_cols, uint32_t max_tokens, uint32_t
     const size_t linear = 65536 + cols * 64 + (size_t)(max_tokens + 8) * (cols * 2 + cols / 32 * 4 + 256);
     /* Attention: a group of heads at a time; the scalar set one head. */
     const size_t attention = sizeof(acc_attn_scratch);
-    (void)max_heads;
-    (void)head_dim;
     return acc_round_up(linear > attention ? linear : attention, ACC_ALIGN);
 }

@@ -56,7 +56,7 @@ static void plan_worker(const acc_batch *b, acc_arena *a, uint32_t index, acc_wo
 {
     const acc_dims *d = &b->d;
     size_t one = acc_blocks_per_call(1, d->kv_unit), many = acc_blocks_per_call(2, d->kv_unit);
-    size_t scratch = acc_kernel_scratch_bytes((uint32_t)d->a8_stride, b->max_rows, d->group, b->m->hp.head_dim);
+    size_t scratch = acc_kernel_scratch_bytes((uint32_t)d->a8_stride, b->max_rows);
     acc_worker w = {
         .index = index,
         .a8 = acc_arena_take(a, d->a8_stride, 1),

@@ -43,7 +43,7 @@ static bool bench_make(bench_state *b, const acc_kernels *k, acc_format f, const
     }
     b->a = acc_calloc(tokens, width);
     b->isum = acc_calloc((size_t)w.row_blocks * 64 * tokens, sizeof *b->isum);
-    b->scratch = acc_calloc(acc_kernel_scratch_bytes(c->cols, tokens, 1, 64), 1);
+    b->scratch = acc_calloc(acc_kernel_scratch_bytes(c->cols, tokens), 1);
     if (!b->w || !b->blob || (repack && !b->repacked) || !b->a || !b->isum || !b->scratch) return false;
     for (size_t i = 0; i < b->blob_bytes; i += 8) {
         const uint64_t v = acc_random(1, i);

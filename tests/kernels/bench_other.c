@@ -51,7 +51,7 @@ static void bench_attn(const acc_kernels *k, uint32_t bits, uint32_t head_dim, u
     acc_attn_piece p[PIECES];
     float *max = floats(8, 0), *o = floats(8 * head_dim, 0);
     uint32_t *l = acc_calloc(8, 4);
-    void *scratch = acc_calloc(acc_kernel_scratch_bytes(64, 1, n_heads, head_dim), 1);
+    void *scratch = acc_calloc(acc_kernel_scratch_bytes(64, 1), 1);
     assert_true(scale && l && scratch);
     for (uint32_t i = 0; i < n; i++) {
         zero[i] &= 15;

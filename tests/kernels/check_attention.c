@@ -107,7 +107,7 @@ static void make(const attn_case *c, check_random *r, attn_data *t)
     t->max = check_alloc(c->n_heads * sizeof(float));
     t->l = check_alloc(c->n_heads * sizeof(uint32_t));
     t->o = check_alloc((size_t)c->n_heads * c->head_dim * sizeof(float));
-    t->scratch = check_alloc(acc_kernel_scratch_bytes(64, 1, c->n_heads, c->head_dim));
+    t->scratch = check_alloc(acc_kernel_scratch_bytes(64, 1));
 }
 
 static void destroy(attn_data *t)

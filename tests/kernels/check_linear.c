@@ -112,7 +112,7 @@ static void check_rows(const acc_kernels *k, const matrix *x, const int8_t *a, s
     const acc_weight *w = &x->w;
     const size_t n = (size_t)(rb1 - rb0) * 64, ldi = n + (vec ? 0 : 64);
     check_buffer isum = check_alloc(((n_tokens - 1) * ldi + n) * 4);
-    check_buffer scratch = check_alloc(acc_kernel_scratch_bytes(w->cols, n_tokens, 1, 64));
+    check_buffer scratch = check_alloc(acc_kernel_scratch_bytes(w->cols, n_tokens));
     int32_t *y = (int32_t *)(void *)isum.data;
     if (vec)
         k->w[w->format].matvec(w, a, y, rb0, rb1, scratch.data);

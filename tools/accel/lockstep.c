@@ -186,7 +186,7 @@ static void close_both(void *self)
 accllm_status lockstep_open(acc_device *d, const acc_image_header *h, accllm_runtime *rt, const acc_rtl_timing *timing,
                             accllm_error *err)
 {
-    static const acc_device_ops ops = {"lockstep", write_both, read_rtl, get_rtl, set_both, wait_both, close_both};
+    static const acc_device_ops ops = {write_both, read_rtl, get_rtl, set_both, wait_both, close_both};
     accllm_status status;
     void *place;
     *d = (acc_device){0};
