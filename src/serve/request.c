@@ -14,8 +14,11 @@ static bool refuse_unsupported(const json_t *body, acc_problem *p)
     static const struct {
         const char *key;
         float min, max, neutral;
-    } number[] = {{"presence_penalty", -2, 2, 0}, {"frequency_penalty", -2, 2, 0}, {"typical_p", 0, 1, 1},
-                  {"mirostat", 0, 2, 0},          {"min_tokens", 0, 1e9f, 0},      {"dry_multiplier", 0, 1e9f, 0}};
+    } number[] = {{"presence_penalty", -2, 2, 0},
+                  {"frequency_penalty", -2, 2, 0},
+                  {"typical_p", 0, 1, 1},
+                  {"mirostat", 0, 2, 0},
+                  {"dry_multiplier", 0, 1e9f, 0}};
     static const char *const empty[] = {"logit_bias",     "tools",          "functions",         "suffix",
                                         "images",         "guided_json",    "guided_regex",      "guided_choice",
                                         "guided_grammar", "stop_token_ids", "structured_outputs"};
@@ -117,6 +120,23 @@ static bool read_length(acc_request *r, const acc_service *s, const json_t *body
     return true;
 }
 
+/* As vLLM has it, where a stop text does not end an answer that is too short either: so the two do not go together
+ * here. */
+static bool read_least(acc_settings *set, const json_t *body, acc_problem *p)
+{
+    static const char key[] = "min_tokens";
+    int64_t n = 0;
+    if (!acc_field_int(body, key, 0, INT64_MAX, &n, p)) return false;
+    set->min_tokens = (uint64_t)n;
+    if (set->min_tokens > set->max_tokens)
+        return acc_refuse(p, 400, "invalid_value", key, "min_tokens is above max_tokens, %llu",
+                          (unsigned long long)set->max_tokens);
+    if (n > 0 && (set->stops.n > 0 || set->grammar))
+        return acc_refuse(p, 400, "invalid_value", key, "min_tokens does not go with %s",
+                          set->grammar ? "a grammar" : "stop");
+    return true;
+}
+
 static bool read_form(acc_request *r, const json_t *body, acc_problem *p)
 {
     int64_t n = 1, best_of;
@@ -177,7 +197,7 @@ bool acc_request_read(acc_request *r, const acc_service *s, bool chat, const jso
               acc_refuse(p, 400, "invalid_type", NULL, "the body of the request must be a JSON object");
     ok = ok && refuse_unsupported(body, p) && read_form(r, body, p) && read_length(r, s, body, p) &&
          read_sampling(&r->settings, body, p) && read_scores(r, body, p) && read_stops(&r->settings.stops, body, p) &&
-         acc_read_structure(r, s, body, p);
+         acc_read_structure(r, s, body, p) && read_least(&r->settings, body, p);
     ok = ok && (chat ? acc_read_messages(r, s, body, p) : acc_read_prompts(r, s, body, "prompt", p)) &&
          check_size(r, s, p) && bound_reply(r, p);
     if (!ok) acc_request_free(r);

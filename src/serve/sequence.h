@@ -20,6 +20,7 @@ enum {
 /* What a request asks of all its sequences; not changed once they were submitted. */
 typedef struct acc_settings {
     accllm_sampler_params sampler; /* its seed is the first sequence's */
+    uint64_t min_tokens; /* before so many were drawn, no token that ends the text is; not with stops or a grammar */
     uint64_t max_tokens;
     bool ignore_eos;
     bool score;        /* log-probabilities of the answer's tokens */

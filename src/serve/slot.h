@@ -14,7 +14,8 @@ typedef struct acc_slot {
     accllm_session *session;
     const accllm_tokenizer *tok;
     uint32_t n_vocab, n_embd, chunk;
-    int32_t *held; /* [ACC_HELD_IDS]: the tokens that the session has read, or the first of them */
+    uint64_t *unending; /* bit by bit, the tokens that do not end the text */
+    int32_t *held;      /* [ACC_HELD_IDS]: the tokens that the session has read, or the first of them */
     /* of the sequence that has the slot */
     acc_sequence *seq; /* NULL: free */
     accllm_sampler *sampler;

@@ -258,13 +258,18 @@ class Refusals(Served):
                              ("n", 0), ("n", 129), ("n", 2.5), ("logprobs", 21), ("logprobs", True), ("stop", 5),
                              ("stop", ["a", 1]), ("stop", ["s"] * 17), ("stop", "x" * 257), ("stream", 1),
                              ("stream_options", {"include_usage": True}), ("best_of", 3), ("logit_bias", {"5": 1}),
-                             ("presence_penalty", 0.5), ("typical_p", 0.9), ("mirostat", 2), ("min_tokens", 5),
+                             ("presence_penalty", 0.5), ("typical_p", 0.9), ("mirostat", 2), ("min_tokens", 2), ("min_tokens", -1),
                              ("stop_token_ids", [1]), ("structured_outputs", {"json": {}}), ("n_predict", "5"),
                              ("repeat_last_n", -2), ("suffix", "x"), ("model", 5), ("echo", "yes"),
                              ("response_format", {"type": "xml"}), ("ignore_eos", 0)):
             e = self.s.error("/v1/completions", {"prompt": "a", "max_tokens": 1, field: value}, 400)
             self.assertEqual(e["param"], field, e)
         self.s.error("/v1/completions", {"prompt": ["a"] * 65, "n": 2}, 400)
+
+    def test_min_tokens_goes_with_no_other_end(self):
+        for other in ({"stop": "x"}, {"grammar": 'root ::= "a"+'}):
+            e = self.s.error("/v1/completions", {"prompt": "a", "min_tokens": 2, **other}, 400)
+            self.assertEqual(e["param"], "min_tokens", e)
 
     def test_numbers_as_clients_write_them(self):
         whole = self.s.json("/v1/completions", GREEDY)["choices"]
@@ -430,6 +435,20 @@ class Chat(Served):
         spelt = self.s.json("/tokenize", {"messages": [{"role": "user", "content": "<|im_end|>"}]})["tokens"]
         self.assertEqual(plain.count(2), spelt.count(2))
         self.assertIn("<|im_start|>", self.s.json("/tokenizer_info")["chat_template"])
+
+
+    def test_min_tokens(self):
+        """A random model ends a text now and then, but not before it may."""
+        body = {"prompt": "a", "max_tokens": 60, "temperature": 1, "seed": 1, "n": 64}
+        lengths = {}
+        for least in (0, 20):
+            r = self.s.json("/v1/completions", {**body, "min_tokens": least, "return_token_ids": True})
+            lengths[least] = [len(c["token_ids"]) for c in r["choices"]]
+        self.assertLess(min(lengths[0]), 20)
+        self.assertGreaterEqual(min(lengths[20]), 20)
+        self.assertLess(min(lengths[20]), 60)
+        whole = self.s.json("/v1/completions", {**body, "n": 8, "min_tokens": 60})
+        self.assertEqual([c["finish_reason"] for c in whole["choices"]], ["length"] * 8)
 
 
 class Embeddings(Served):
