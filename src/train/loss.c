@@ -60,11 +60,10 @@ ACC_CLONES static acc_head_result kl_row(float *student, float *teacher, uint32_
     if (target >= 0) r = (acc_head_result){.nll = -(double)student[target], .teacher_nll = -(double)teacher[target]};
     for (uint32_t at = 0; at < n; at += PART) {
         const uint32_t here = n - at < PART ? n - at : PART;
-        float *p = teacher + at, part = 0;
+        float *p = teacher + at;
         for (uint32_t i = 0; i < here; i++) difference[i] = p[i] - student[at + i];
         sum += (double)acc_ref_exp_row(p, here, max);
-        for (uint32_t i = 0; i < here; i++) part += p[i] * difference[i];
-        gap += (double)part;
+        gap += (double)acc_ref_dot(p, difference, here);
     }
     const double log_teacher = (double)max + log(sum), log_student = softmax(student, n);
     const float inverse = (float)(1 / sum);
