@@ -20,7 +20,7 @@ typedef struct accllm_runtime accllm_runtime;
 typedef struct accllm_runtime_params {
     size_t struct_size;                        /* set by accllm_runtime_params_init() */
     uint32_t n_threads;                        /* 0: physical cores, affinity mask and CPU quota decide */
-    const char *isa;                           /* "auto" (or NULL), "scalar", "avx2", "avx512", "neon", ... */
+    const char *isa;                           /* "auto" (or NULL), "scalar", "avx2", "avx512", "amx", "neon", ... */
     void (*log)(void *user, const char *line); /* may be NULL */
     void *log_user;
 } accllm_runtime_params;

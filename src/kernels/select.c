@@ -8,6 +8,8 @@
 
 #ifdef ACC_HAVE_X86
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 typedef struct cpuid_regs {
     unsigned a, b, c, d;
@@ -48,6 +50,19 @@ static bool has_avx512(void)
     return has_avx2() && (saved_states() & STATES_AVX512) == STATES_AVX512 && (r.b & b) == b && (r.c & c) == c;
 #endif
 }
+
+#ifndef ACC_SIMDE
+#define STATES_AMX 0x60000u /* tile configuration, tile data */
+
+/* Linux gives a process its tile registers when it asks for them (Documentation/arch/x86/xstate.rst). */
+static bool has_amx(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    const unsigned need = 1u << 24 | 1u << 25; /* AMX-TILE, AMX-INT8 */
+    return has_avx512() && (saved_states() & STATES_AMX) == STATES_AMX && (cpuid(7, 0).d & need) == need &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+#endif
 #endif
 
 #ifdef ACC_HAVE_NEON
@@ -85,7 +100,7 @@ static const kernel_set sets[] = {
 #ifdef ACC_SIMDE
     {"avx512", true, has_avx512, acc_kernels_init_avx512},
 #else
-    {"avx512", false, has_avx512, acc_kernels_init_avx512},
+    {"avx512", false, has_avx512, acc_kernels_init_avx512}, {"amx", false, has_amx, acc_kernels_init_amx},
 #endif
 #endif
 #ifdef ACC_HAVE_NEON

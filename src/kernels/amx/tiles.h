@@ -1,0 +1,69 @@
+/*
+ * Tokens and tile registers. A product of tiles takes 16 tokens of up to 64 columns, and 16 rows of weights in quads of
+ * columns [quad][16][4], and adds 16 x 16 sums of 32 bits. Registers: 0 to 3 sums, 4 and 5 tokens, 6 and 7 weights.
+ */
+#ifndef ACC_KERNELS_AMX_TILES_H
+#define ACC_KERNELS_AMX_TILES_H
+
+#include "kernels/avx512/linear.h"
+
+/* The instructions, with what they touch: the intrinsics of gcc 12 keep it from the compiler. Tile registers are
+ * constants. */
+#define TILE_ZERO(sums) __asm__ volatile("tilezero %%tmm" #sums ::)
+#define TILE_LOAD(tile, from, stride) \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(from), "r"((size_t)(stride)) : "memory")
+#define TILE_STORE(sums, to, stride) \
+    __asm__ volatile("tilestored %%tmm" #sums ", (%0,%1,1)" ::"r"(to), "r"((size_t)(stride)) : "memory")
+#define TILE_MULTIPLY(sums, tokens, weights) \
+    __asm__ volatile("tdpbssd %%tmm" #weights ", %%tmm" #tokens ", %%tmm" #sums ::)
+
+#define ACC_AMX_TOKENS 16u
+#define ACC_AMX_FEW 8u /* fewer tokens leave too much of a tile empty: the AVX-512 set's kernel takes them */
+
+/* The tokens' codes by column group, in whole tiles: rows of the original stride would meet in one cache set. */
+typedef struct acc_amx_tokens {
+    int8_t *codes; /* [col_groups][n][group], zeros behind the last token */
+    uint32_t n;    /* a multiple of 16 */
+} acc_amx_tokens;
+
+/* codes: room for all groups of n_tokens, rounded up to whole tiles. */
+static inline acc_amx_tokens acc_amx_pack(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,
+                                          int8_t *codes)
+{
+    const acc_amx_tokens t = {codes, (n_tokens + ACC_AMX_TOKENS - 1) / ACC_AMX_TOKENS * ACC_AMX_TOKENS};
+    for (uint32_t cg = 0; cg < w->col_groups; cg++, codes += (size_t)t.n * w->group) {
+        for (uint32_t i = 0; i < n_tokens; i++)
+            memcpy(codes + (size_t)i * w->group, a + i * lda + (size_t)cg * w->group, w->group);
+        memset(codes + (size_t)n_tokens * w->group, 0, (size_t)(t.n - n_tokens) * w->group);
+    }
+    return t;
+}
+
+/* Columns of one product: a group, or half of one of 128. */
+static inline uint32_t acc_amx_step(const acc_weight *w)
+{
+    return w->group < 64 ? w->group : 64;
+}
+
+/* Tile registers for products of `step` columns; acc_amx_release() gives them back. */
+static inline void acc_amx_configure(uint32_t step)
+{
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } config = {.palette = 1};
+    _Static_assert(sizeof config == 64, "as LDTILECFG reads it");
+    for (int i = 0; i < 8; i++) {
+        config.row_bytes[i] = i == 4 || i == 5 ? (uint16_t)step : 64;
+        config.rows[i] = (uint8_t)(i < 6 ? ACC_AMX_TOKENS : step / 4);
+    }
+    __asm__ volatile("ldtilecfg %0" ::"m"(config));
+}
+
+static inline void acc_amx_release(void)
+{
+    __asm__ volatile("tilerelease" ::);
+}
+
+#endif
