@@ -138,19 +138,29 @@ accllm_status acc_schema_count(const acc_schema *s, const json_t *schema, const 
     return ACCLLM_OK;
 }
 
+enum { KEY = 32 };
+
+/* A target's key among the references: it may be spelled in many ways. */
+static const char *key_of(const json_t *target, char key[KEY])
+{
+    (void)snprintf(key, KEY, "%p", (const void *)target);
+    return key;
+}
+
 /* A reference's rule is written later, and once, so that schemas may refer to themselves. */
 static accllm_status reference(acc_schema *s, const json_t *schema, char name[ACC_RULE_NAME])
 {
     const char *ref = json_string_value(json_object_get(schema, "$ref"));
     const json_t *target;
+    char key[KEY];
     if (!ref) return acc_fail(s->err, ACCLLM_E_FORMAT, "JSON schema: $ref must be a string");
     ACC_TRY(alone(s, schema, "$ref", NULL));
     ACC_TRY(acc_schema_target(s, ref, &target));
-    const json_t *known = json_object_get(s->refs, ref);
+    const json_t *known = json_object_get(s->refs, key_of(target, key));
     if (!known) {
         ACC_TRY(new_name(s, name));
-        if (json_object_set_new(s->refs, ref, json_string(name)) == 0 &&
-            json_array_append_new(s->pending, json_string(ref)) == 0)
+        if (json_object_set_new(s->refs, key, json_string(name)) == 0 &&
+            json_array_append(s->pending, (json_t *)(uintptr_t)target) == 0)
             return ACCLLM_OK;
         return acc_fail(s->err, ACCLLM_E_NOMEM, "out of memory: JSON schema");
     }
@@ -341,17 +351,15 @@ accllm_status acc_schema_rule(acc_schema *s, const json_t *schema, char name[ACC
 
 static accllm_status write_all(acc_schema *s)
 {
-    char name[ACC_RULE_NAME];
+    char name[ACC_RULE_NAME], key[KEY];
     ACC_TRY(acc_schema_rule(s, s->root, name));
     acc_write(&s->text, "root ::= %s\n%s", name, common);
     for (size_t i = 0; i < json_array_size(s->pending); i++) {
-        const char *ref = json_string_value(json_array_get(s->pending, i));
-        const json_t *target = NULL;
+        const json_t *target = json_array_get(s->pending, i);
         acc_writing body = {0};
-        ACC_TRY(acc_schema_target(s, ref, &target));
         ACC_TRY(acc_schema_rule(s, target, name));
         acc_write(&body, "%s", name);
-        ACC_TRY(add_named(s, &body, json_string_value(json_object_get(s->refs, ref))));
+        ACC_TRY(add_named(s, &body, json_string_value(json_object_get(s->refs, key_of(target, key)))));
     }
     return acc_schema_fits(s, &s->text);
 }

@@ -27,8 +27,8 @@ typedef struct acc_writing {
 
 typedef struct acc_schema {
     json_t *root;
-    json_t *refs;    /* names of the rules of references */
-    json_t *pending; /* all of them in the order in which their rules are written */
+    json_t *refs;    /* names of the rules of what references lead to */
+    json_t *pending; /* all that they lead to, in the order in which their rules are written */
     acc_writing text;
     unsigned depth, n_rules;
     unsigned effort; /* left for telling alternatives apart */

@@ -63,7 +63,7 @@ static unsigned types_of(acc_schema *s, const json_t *schema)
     for (size_t i = 0; (v = value_at(schema, i, &limited)) && spend(s, 1); i++) types |= type_of(v);
     if (limited) return types;
     if (json_is_string(type)) return type_named(json_string_value(type));
-    for (size_t i = 0; i < json_array_size(type); i++) types |= type_named(json_string_value(json_array_get(type, i)));
+    for (size_t i = 0; (v = json_array_get(type, i)) && spend(s, 1); i++) types |= type_named(json_string_value(v));
     return types ? types : ANY;
 }
 
@@ -75,6 +75,13 @@ static bool may_be_same(const json_t *a, const json_t *b)
     return json_equal(a, b) == 1;
 }
 
+/* Steps that may_be_same() takes at most. */
+static size_t cost(const json_t *a, const json_t *b)
+{
+    const size_t x = json_string_length(a), y = json_string_length(b);
+    return 1 + (x < y ? x : y);
+}
+
 static bool values_apart(acc_schema *s, const json_t *a, const json_t *b)
 {
     bool limited_a, limited_b;
@@ -84,7 +91,7 @@ static bool values_apart(acc_schema *s, const json_t *a, const json_t *b)
     if (!limited_a || !limited_b) return false;
     for (size_t i = 0; (x = value_at(a, i, &limited_a)); i++)
         for (size_t k = 0; (y = value_at(b, k, &limited_b)); k++)
-            if (!spend(s, 1) || may_be_same(x, y)) return false;
+            if (!spend(s, cost(x, y)) || may_be_same(x, y)) return false;
     return true;
 }
 

@@ -353,6 +353,50 @@ static void long_schemas_are_refused_at_once(void **state)
     free(text);
 }
 
+/* So is the work of telling alternatives apart: lists of types, and texts that are nearly the same. */
+static void alternatives_that_take_long_are_refused_at_once(void **state)
+{
+    enum { SIZE = 4 << 20, REQUIRED = 300000, TYPES = 1000000, TEXTS = 1000, LONG = 1000 };
+    char *text = malloc(SIZE);
+    size_t used = 0;
+    (void)state;
+    assert_non_null(text);
+    rig_add(text, SIZE, &used,
+            "{\"oneOf\":[{\"type\":\"object\",\"properties\":{\"\":{\"type\":\"string\"}}},"
+            "{\"type\":\"object\",\"properties\":{\"\":{\"type\":[0");
+    for (unsigned i = 0; i < TYPES; i++) rig_add(text, SIZE, &used, ",0");
+    rig_add(text, SIZE, &used, "]}},\"required\":[\"\"");
+    for (unsigned i = 0; i < REQUIRED; i++) rig_add(text, SIZE, &used, ",\"\"");
+    rig_add(text, SIZE, &used, "]}]}");
+    assert_refused(text, used, ACCLLM_E_UNSUPPORTED);
+    used = 0;
+    rig_add(text, SIZE, &used, "{\"oneOf\":[");
+    for (unsigned k = 0; k < 2; k++) {
+        rig_add(text, SIZE, &used, "{\"enum\":[");
+        for (unsigned i = 0; i < TEXTS; i++) rig_add(text, SIZE, &used, "%s\"%0*u\"", i ? "," : "", LONG, 2 * i + k);
+        rig_add(text, SIZE, &used, k ? "]}]}" : "]},");
+    }
+    assert_refused(text, used, ACCLLM_E_UNSUPPORTED);
+    free(text);
+}
+
+/* Targets are written once, however many spellings of their references there are. */
+static void spellings_of_a_reference_are_one(void **state)
+{
+    static const char one[] = "{'anyOf':[{'$ref':'#/a'},{'$ref':'#/a'}],'a':{'const':1}}",
+                      two[] = "{'anyOf':[{'$ref':'#/a'},{'$ref':'#/%61'}],'a':{'const':1}}";
+    char *json[] = {with_quotes(one), with_quotes(two)}, *text[2];
+    accllm_error err = {0};
+    (void)state;
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(acc_schema_text(&text[i], json[i], strlen(json[i]), &err), ACCLLM_OK);
+    assert_string_equal(text[0], text[1]);
+    for (size_t i = 0; i < 2; i++) {
+        free(json[i]);
+        free(text[i]);
+    }
+}
+
 /* Every beginning of a schema, and thousands of changed ones. */
 static void damaged_schemas_do_no_harm(void **state)
 {
@@ -394,6 +438,8 @@ int main(void)
         cmocka_unit_test(deep_and_large_schemas_are_refused),
         cmocka_unit_test(failures_within_objects_are_clean),
         cmocka_unit_test(long_schemas_are_refused_at_once),
+        cmocka_unit_test(alternatives_that_take_long_are_refused_at_once),
+        cmocka_unit_test(spellings_of_a_reference_are_one),
         cmocka_unit_test(damaged_schemas_do_no_harm),
     };
     return cmocka_run_group_tests_name("grammar-schema", tests, NULL, NULL);
