@@ -84,6 +84,8 @@ accllm_status acc_device_run(acc_device *d, uint32_t token, uint64_t position, b
     const acc_image_header *h = &d->h;
     if (token >= h->n_vocab)
         return acc_fail(err, ACCLLM_E_ARG, "token %u is not in the vocabulary of %u", token, h->n_vocab);
+    /* The hardware takes no arguments during a run, so one that was given up (an abort) goes on to its end first. */
+    if (d->running) ACC_TRY(d->ops->wait(d->self, err));
     d->ops->set(d->self, ACC_REG_TOKEN, token);
     d->ops->set(d->self, ACC_REG_POSITION_LOW, (uint32_t)position);
     d->ops->set(d->self, ACC_REG_POSITION_HIGH, (uint32_t)(position >> 32));
@@ -91,7 +93,9 @@ accllm_status acc_device_run(acc_device *d, uint32_t token, uint64_t position, b
     d->ops->set(d->self, ACC_REG_NEAR_SLOT, h->g.near ? (uint32_t)(position % h->g.near_positions) : 0);
     d->ops->set(d->self, ACC_REG_WANT_LOGITS, logits);
     d->ops->set(d->self, ACC_REG_CONTROL, START);
+    d->running = true;
     ACC_TRY(d->ops->wait(d->self, err));
+    d->running = false;
     const uint32_t code = d->ops->get(d->self, ACC_REG_ERROR);
     return code == ACC_ERROR_NONE ? ACCLLM_OK : failed(d, code, err);
 }

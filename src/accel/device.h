@@ -22,6 +22,7 @@ typedef struct acc_device {
     const acc_device_ops *ops;
     void *self;
     acc_image_header h; /* of the image that was loaded */
+    bool running;       /* a run's end was not waited for */
 } acc_device;
 
 #define ACC_DEVICE_MAGIC 0x4c434341u /* "ACCL" */

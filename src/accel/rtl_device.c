@@ -93,25 +93,9 @@ static uint32_t get(void *self, acc_isa_register r)
     return DEAD_BUS;
 }
 
-/* Some cycles of a run. */
-static acc_rtl_stop advance(acc_rtl_device *d, bool retired)
-{
-    const acc_rtl_stop stop = d->plugin->run(d->rtl, SLICE, retired);
-    if (stop == ACC_RTL_DONE) d->started = false;
-    return stop;
-}
-
-static uint64_t still_for(const acc_rtl_device *d)
-{
-    return d->plugin->cycles(d->rtl) - d->plugin->moved(d->rtl);
-}
-
-/* The hardware takes no arguments during a run, so one that was given up (an abort) goes on to its end first. */
 static void set(void *self, acc_isa_register r, uint32_t value)
 {
     acc_rtl_device *d = self;
-    while (d->started && !d->dead)
-        if (advance(d, false) == ACC_RTL_CYCLES && still_for(d) > STILL) d->dead = true;
     if (!d->plugin->set(d->rtl, r, value)) d->dead = true;
     if (r == ACC_REG_CONTROL && value & 1) d->started = true;
 }
@@ -122,10 +106,11 @@ static accllm_status go_on(acc_rtl_device *d, bool retired, bool *done, accllm_e
     for (;;) {
         if (d->dead) return acc_fail(err, ACCLLM_E_IO, "accelerator: a register does not answer");
         ACC_TRY(acc_check_abort(d->rt, err));
-        const acc_rtl_stop stop = advance(d, retired);
+        const acc_rtl_stop stop = d->plugin->run(d->rtl, SLICE, retired);
         *done = stop == ACC_RTL_DONE;
+        if (*done) d->started = false;
         if (stop != ACC_RTL_CYCLES) return ACCLLM_OK;
-        if (still_for(d) > STILL)
+        if (d->plugin->cycles(d->rtl) - d->plugin->moved(d->rtl) > STILL)
             return acc_fail(err, ACCLLM_E_IO, "accelerator: the RTL stands still since cycle %llu (now %llu)",
                             (unsigned long long)d->plugin->moved(d->rtl),
                             (unsigned long long)d->plugin->cycles(d->rtl));
