@@ -109,13 +109,28 @@ static bool hold(acc_choice *c, const acc_record *r)
     return ok;
 }
 
-/* Scores of the tokens whose text has come out; `all`: also of those without text at its end. */
-static bool release_scores(acc_choice *c, bool all)
+/* The held tokens whose text has come out. */
+static size_t with_text(const acc_choice *c)
 {
     size_t n = 0;
+    while (n < c->n_held && c->held[n].at < c->released) n++;
+    return n;
+}
+
+/* The held tokens before the first whose text may yet become a stop text: the next one tells where a text ends. */
+static size_t without_text(const acc_choice *c)
+{
+    size_t n = 0;
+    while (n + 1 < c->n_held && c->held[n + 1].at <= c->released) n++;
+    return n;
+}
+
+/* The first n held tokens' scores. */
+static bool release_scores(acc_choice *c, size_t n)
+{
     bool ok = true;
-    while (ok && n < c->n_held && (all || c->held[n].at < c->released)) {
-        const acc_record *r = &c->held[n++];
+    for (size_t i = 0; ok && i < n; i++) {
+        const acc_record *r = &c->held[i];
         if (r->ended && c->request->chat) continue; /* not part of a message; a completion shows what was drawn */
         ok = add_score(c, r, c->echo_chars + r->at_char);
     }
@@ -127,7 +142,7 @@ static bool release_scores(acc_choice *c, bool all)
 /* Whether a stream has gathered more tokens without text than a stop text could hold back: they are sent alone. */
 static bool has_silent(const acc_choice *c)
 {
-    return c->n_held > MOST_SILENT || json_array_size(c->ids) > MOST_SILENT;
+    return without_text(c) > MOST_SILENT || json_array_size(c->ids) > MOST_SILENT;
 }
 
 static bool add_record(acc_choice *c, const acc_box *box, const acc_record *r, size_t from)
@@ -135,7 +150,7 @@ static bool add_record(acc_choice *c, const acc_box *box, const acc_record *r, s
     if (r->prompt) return add_score(c, r, c->echo_chars) && echo_token(c, r->id);
     c->released += r->text_end - from;
     return add_id(c, r->id) && (!c->request->scored || hold(c, r)) &&
-           add_text(c, box->text + from, r->text_end - from) && release_scores(c, false);
+           add_text(c, box->text + from, r->text_end - from) && release_scores(c, with_text(c));
 }
 
 bool acc_choice_add(acc_choice *c, const acc_box *box, acc_finish finish, bool stop_text, acc_choice_emit *emit,
@@ -148,14 +163,15 @@ bool acc_choice_add(acc_choice *c, const acc_box *box, acc_finish finish, bool s
         if (!add_record(c, box, r, from)) return false;
         from = r->text_end;
         bool silent = emit && has_silent(c);
-        if (silent && !release_scores(c, true)) return false;
+        if (silent && !release_scores(c, without_text(c))) return false;
         if (emit && !r->prompt && (c->n_text > 0 || silent) && !emit(user, c)) return false;
     }
     c->finish = finish;
     if (finish == ACC_UNFINISHED || finish == ACC_FINISH_FAILED || finish == ACC_FINISH_CANCELLED) return true;
     if (!c->answering && !begin_answer(c, emit, user)) return false;
     c->released += box->n_text - from;
-    if (!add_text(c, box->text + from, box->n_text - from) || !release_scores(c, !stop_text)) return false;
+    if (!add_text(c, box->text + from, box->n_text - from)) return false;
+    if (!release_scores(c, stop_text ? with_text(c) : c->n_held)) return false;
     c->n_held = 0; /* the stop text's own tokens */
     return !emit || c->n_text == 0 || emit(user, c);
 }

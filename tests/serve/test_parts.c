@@ -215,6 +215,29 @@ static void silent_streams_stay_small(void **state)
     acc_choice_free(&c);
 }
 
+/* What stands behind text that may yet become a stop text waits with it, however many tokens that are. */
+static void silent_tokens_wait_for_a_stop_text(void **state)
+{
+    enum { TOKENS = 2000 };
+    const acc_request r = {.chat = true, .stream = true, .scored = true};
+    const acc_prompt prompt = {0};
+    acc_record record = {.id = 2, .ended = true};
+    const acc_box box = {.record = &record, .n_records = 1};
+    acc_choice c;
+    size_t pieces = 0;
+    (void)state;
+    acc_choice_init(&c, &r, &prompt, NULL, 0);
+    for (unsigned i = 0; i < TOKENS; i++) {
+        if (i == 10) record.at = 3; /* the tenth had text, which did not come out */
+        assert_true(acc_choice_add(&c, &box, ACC_UNFINISHED, false, count_piece, &pieces));
+    }
+    assert_int_equal(pieces, 0);
+    assert_int_equal(c.n_held, TOKENS);
+    assert_true(acc_choice_add(&c, &box, ACC_FINISH_STOP, true, count_piece, &pieces));
+    assert_int_equal(pieces, 0);
+    acc_choice_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +249,7 @@ int main(void)
         cmocka_unit_test(problems_have_all_four_keys),
         cmocka_unit_test(replies_have_an_end),
         cmocka_unit_test(silent_streams_stay_small),
+        cmocka_unit_test(silent_tokens_wait_for_a_stop_text),
     };
     return cmocka_run_group_tests_name("serve-parts", tests, NULL, NULL);
 }
