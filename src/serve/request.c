@@ -31,8 +31,8 @@ static bool refuse_unsupported(const json_t *body, acc_problem *p)
     }
     for (size_t i = 0; i < sizeof empty / sizeof *empty; i++) {
         const json_t *v = acc_field(body, empty[i]);
-        bool none = !v || json_object_size(v) + json_array_size(v) == 0;
-        if (json_is_string(v) && json_string_length(v) > 0) none = false;
+        bool none = json_object_size(v) + json_array_size(v) + json_string_length(v) == 0; /* null and false, too */
+        if (json_is_number(v) || json_is_true(v)) none = false;
         if (!none) return acc_refuse(p, 400, "unsupported_parameter", empty[i], "%s is not supported", empty[i]);
     }
     return true;
