@@ -8,6 +8,7 @@
 struct acc_scheduler {
     acc_scheduler_params p;
     acc_slot *slot;          /* [p.slots] */
+    uint64_t *unending;      /* [(n_vocab + 63) / 64], bit by bit: the tokens that do not end a text */
     accllm_batch *batch;     /* this and the next three are the engine thread's */
     acc_slot **chosen;       /* [p.slots], of one step */
     acc_step *step;          /* [p.slots] */
@@ -269,7 +270,20 @@ accllm_status acc_scheduler_batch(accllm_batch **out, accllm_model *m, const acc
 
 size_t acc_scheduler_bytes(accllm_model *m, const accllm_session_params *sp)
 {
-    return (size_t)acc_slot_chunk(sp) * accllm_model_get_info(m)->n_embd * sizeof(float);
+    const accllm_model_info *info = accllm_model_get_info(m);
+    return (size_t)acc_slot_chunk(sp) * info->n_embd * sizeof(float) + info->n_vocab / 8;
+}
+
+static accllm_status make_unending(acc_scheduler *s, accllm_error *err)
+{
+    const accllm_tokenizer *tok = accllm_model_tokenizer(s->p.model);
+    const uint32_t n = accllm_model_get_info(s->p.model)->n_vocab;
+    void *mask = NULL;
+    ACC_TRY(acc_alloc(&mask, (n + 63) / 64, sizeof *s->unending, "marks of tokens", err));
+    s->unending = mask;
+    for (uint32_t id = 0; id < n; id++)
+        if (!accllm_token_ends_text(tok, (int32_t)id)) s->unending[id / 64] |= UINT64_C(1) << id % 64;
+    return ACCLLM_OK;
 }
 
 static accllm_status start(acc_scheduler *s, accllm_error *err)
@@ -284,11 +298,13 @@ static accllm_status start(acc_scheduler *s, accllm_error *err)
     s->chosen = chosen;
     ACC_TRY(acc_alloc(&item, s->p.slots, sizeof *s->item, "sessions", err));
     s->item = item;
-    ACC_TRY(acc_alloc(&hidden, 1, acc_scheduler_bytes(s->p.model, s->p.session), "hidden states", err));
+    const accllm_model_info *info = accllm_model_get_info(s->p.model);
+    ACC_TRY(acc_alloc(&hidden, acc_slot_chunk(s->p.session), info->n_embd * sizeof(float), "hidden states", err));
     s->hidden = hidden;
-    s->reuse = accllm_model_get_info(s->p.model)->numerics == ACCLLM_NUMERICS_CONTRACT;
+    ACC_TRY(make_unending(s, err));
+    s->reuse = info->numerics == ACCLLM_NUMERICS_CONTRACT;
     for (uint32_t i = 0; i < s->p.slots; i++) {
-        ACC_TRY(acc_slot_init(&s->slot[i], s->p.model, s->p.session, s->p.longest, err));
+        ACC_TRY(acc_slot_init(&s->slot[i], s->p.model, s->p.session, s->p.longest, s->unending, err));
         s->room = (uint64_t)accllm_session_sinks(s->slot[i].session) + accllm_session_window(s->slot[i].session);
     }
     if (pthread_mutex_init(&s->lock, NULL) != 0) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: scheduler");
@@ -373,6 +389,7 @@ void acc_scheduler_free(acc_scheduler **s)
     acc_free((*s)->chosen);
     acc_free((*s)->item);
     acc_free((*s)->hidden);
+    acc_free((*s)->unending);
     accllm_batch_free(&(*s)->batch);
     acc_free(*s);
     *s = NULL;

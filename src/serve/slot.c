@@ -14,18 +14,8 @@ static size_t pending_bytes(size_t longest)
 size_t acc_slot_bytes(size_t longest, const accllm_vocabulary *vocabulary, uint32_t n_vocab)
 {
     const size_t sampler = 12 * (size_t)n_vocab + 4 * ACC_MAX_RECENT + 32768; /* about what one allocates */
-    return sampler + n_vocab / 8 + accllm_matcher_bytes(vocabulary) + ACC_HELD_IDS * sizeof(int32_t) +
-           pending_bytes(longest) + 2 * (acc_box_text_bytes(longest) + ACC_BOX_RECORDS * sizeof(acc_record));
-}
-
-static accllm_status make_unending(acc_slot *s, accllm_error *err)
-{
-    void *mask = NULL;
-    ACC_TRY(acc_alloc(&mask, (s->n_vocab + 63) / 64, sizeof *s->unending, "marks of a session", err));
-    s->unending = mask;
-    for (uint32_t id = 0; id < s->n_vocab; id++)
-        if (!accllm_token_ends_text(s->tok, (int32_t)id)) s->unending[id / 64] |= UINT64_C(1) << id % 64;
-    return ACCLLM_OK;
+    return sampler + accllm_matcher_bytes(vocabulary) + ACC_HELD_IDS * sizeof(int32_t) + pending_bytes(longest) +
+           2 * (acc_box_text_bytes(longest) + ACC_BOX_RECORDS * sizeof(acc_record));
 }
 
 uint32_t acc_slot_chunk(const accllm_session_params *sp)
@@ -34,14 +24,15 @@ uint32_t acc_slot_chunk(const accllm_session_params *sp)
 }
 
 accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_params *sp, size_t longest,
-                            accllm_error *err)
+                            const uint64_t *unending, accllm_error *err)
 {
     const accllm_model_info *info = accllm_model_get_info(m);
     void *pending = NULL, *held = NULL;
     *s = (acc_slot){.tok = accllm_model_tokenizer(m),
                     .n_vocab = info->n_vocab,
                     .n_embd = info->n_embd,
-                    .chunk = acc_slot_chunk(sp)};
+                    .chunk = acc_slot_chunk(sp),
+                    .unending = unending};
     s->cap_pending = pending_bytes(longest);
     ACC_TRY(acc_box_init(&s->fresh, acc_box_text_bytes(longest), err));
     ACC_TRY(acc_box_init(&s->out, acc_box_text_bytes(longest), err));
@@ -49,7 +40,6 @@ accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_p
     s->pending = pending;
     ACC_TRY(acc_alloc(&held, ACC_HELD_IDS, sizeof *s->held, "ids of a session", err));
     s->held = held;
-    ACC_TRY(make_unending(s, err));
     return accllm_session_create(&s->session, m, sp, err);
 }
 
@@ -62,7 +52,6 @@ void acc_slot_free(acc_slot *s)
     acc_box_free(&s->out);
     acc_free(s->pending);
     acc_free(s->held);
-    acc_free(s->unending);
 }
 
 void acc_slot_take_up(acc_slot *s, acc_sequence *seq)
@@ -214,9 +203,11 @@ static int32_t draw_token(acc_slot *s, const float *logits)
 {
     uint32_t n;
     const acc_settings *set = s->seq->settings;
-    const uint64_t *allowed = s->matcher                                         ? accllm_matcher_mask(s->matcher, &n)
-                              : !set->ignore_eos && s->n_drawn < set->min_tokens ? s->unending
-                                                                                 : NULL;
+    const uint64_t *allowed = NULL;
+    if (s->matcher)
+        allowed = accllm_matcher_mask(s->matcher, &n);
+    else if (!set->ignore_eos && s->n_drawn < set->min_tokens)
+        allowed = s->unending;
     int32_t id = accllm_sampler_draw_from(s->sampler, logits, accllm_session_position(s->session), allowed);
     if (id >= 0 && (!s->matcher || accllm_matcher_accept(s->matcher, id))) return id;
     s->finish = ACC_FINISH_FAILED;

@@ -14,8 +14,8 @@ typedef struct acc_slot {
     accllm_session *session;
     const accllm_tokenizer *tok;
     uint32_t n_vocab, n_embd, chunk;
-    uint64_t *unending; /* bit by bit, the tokens that do not end the text */
-    int32_t *held;      /* [ACC_HELD_IDS]: the tokens that the session has read, or the first of them */
+    const uint64_t *unending; /* the scheduler's: bit by bit, the tokens that do not end the text */
+    int32_t *held;            /* [ACC_HELD_IDS]: the tokens that the session has read, or the first of them */
     /* of the sequence that has the slot */
     acc_sequence *seq; /* NULL: free */
     accllm_sampler *sampler;
@@ -58,7 +58,7 @@ typedef struct acc_step {
 uint32_t acc_slot_chunk(const accllm_session_params *sp);
 /* longest: of the vocabulary's tokens, in bytes. */
 accllm_status acc_slot_init(acc_slot *s, accllm_model *m, const accllm_session_params *sp, size_t longest,
-                            accllm_error *err) ACC_MUST_CHECK;
+                            const uint64_t *unending, accllm_error *err) ACC_MUST_CHECK;
 void acc_slot_free(acc_slot *s);
 /* Bytes of a slot but for its session's: its boxes, its ids, a sampler and a grammar's matcher. */
 size_t acc_slot_bytes(size_t longest, const accllm_vocabulary *vocabulary, uint32_t n_vocab);
