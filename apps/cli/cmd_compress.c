@@ -75,7 +75,7 @@ static int report(const cli_options *o, const char *out_path, const accllm_compr
               cli_size_text(r->peak_rss_bytes, memory));
     if (!o->json) return CLI_OK;
     json_t *out = json_object();
-    cli_json_text(out, "output", out_path, strlen(out_path));
+    cli_json_path(out, "output", out_path);
     cli_json_real(out, "bits_per_weight", r->bits_per_weight);
     cli_json_real(out, "bits_per_weight_total", r->bits_per_weight_total);
     cli_json_real(out, "seconds", r->seconds);

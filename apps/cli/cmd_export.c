@@ -29,7 +29,7 @@ int cmd_export(const cli_options *o)
     cli_error("wrote %s in %.1f s", out_path, cli_seconds() - start);
     if (!o->json) return CLI_OK;
     json_t *out = json_object();
-    cli_json_text(out, "output", out_path, strlen(out_path));
+    cli_json_path(out, "output", out_path);
     cli_json_real(out, "seconds", cli_seconds() - start);
     cli_json_u64(out, "peak_rss_bytes", accllm_peak_rss_bytes());
     return cli_json_print(out);

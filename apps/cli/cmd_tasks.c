@@ -38,7 +38,7 @@ static void write_item(void *user, const accllm_task_item *it)
     const task_run *run = user;
     if (!run->details) return;
     json_t *o = json_object(), *list = json_array();
-    cli_json_text(o, "file", run->path, strlen(run->path));
+    cli_json_path(o, "file", run->path);
     cli_json_u64(o, "line", it->line);
     cli_json_u64(o, "gold", it->gold);
     for (uint32_t i = 0; i < it->n_choices; i++) (void)json_array_append_new(list, json_real(it->logprob[i]));
@@ -103,7 +103,7 @@ static void set_optional(json_t *o, const char *key, double x)
 static json_t *file_json(const task_file *f)
 {
     json_t *o = json_object();
-    cli_json_text(o, "file", f->path, strlen(f->path));
+    cli_json_path(o, "file", f->path);
     (void)json_object_set_new(o, "type", json_string(f->r.type));
     cli_json_u64(o, "n", f->r.n);
     cli_json_real(o, "accuracy", f->r.accuracy);

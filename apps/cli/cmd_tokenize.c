@@ -1,6 +1,7 @@
 /* accllm tokenize: ids of a text. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "accllm/accllm.h"
 #include "commands.h"
@@ -8,16 +9,15 @@
 #include "input.h"
 #include "report.h"
 
-/* Length of the UTF-8 sequence at s (of n bytes) if it is a whole, printable one beyond ASCII; else 0. */
-static size_t printable(const unsigned char *s, size_t n)
+/* Whole, however long it is. */
+static void print_name(const char *name)
 {
-    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc3 ? 2 : 0; /* 0xc2 leads the control characters */
-    if (s[0] > 0xf4 || len > n) return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool beyond = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f);
-    return overlong || beyond ? 0 : len;
+    const size_t n = strlen(name);
+    for (size_t i = 0, len; i < n; i += len ? len : 1) {
+        len = cli_printable(name + i, n - i);
+        (void)fwrite(len ? name + i : "?", 1, len ? len : 1, stdout);
+    }
+    (void)putchar('\n');
 }
 
 /* One line per token: id and the bytes that it stands for, or the name of a token that adds no text. */
@@ -27,14 +27,13 @@ static void print_token(const accllm_tokenizer *tok, int32_t id)
     const char *bytes = accllm_token_bytes(tok, id, &n);
     (void)printf("%7d  ", (int)id);
     if (n == 0) {
-        char name[CLI_NAME];
-        (void)printf("%s\n", cli_name(accllm_token_text(tok, id), name));
+        print_name(accllm_token_text(tok, id));
         return;
     }
     (void)putchar('\'');
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)bytes[i];
-        size_t whole = c >= 0x80 ? printable((const unsigned char *)bytes + i, n - i) : 0;
+        size_t whole = c >= 0x80 ? cli_printable(bytes + i, n - i) : 0;
         if (whole > 0) {
             (void)fwrite(bytes + i, 1, whole, stdout);
             i += whole - 1;

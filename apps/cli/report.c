@@ -4,21 +4,49 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "options.h"
 #include "progress.h"
 
-static void make_printable(char *text)
+/* Length of the whole UTF-8 character that s[0..n) begins with; 0: it begins with none. n >= 1. */
+static size_t whole_char(const unsigned char *s, size_t n)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f) *text = '?';
+    if (s[0] < 0x80) return 1;
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
+    if (s[0] > 0xf4 || len > n) return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool beyond = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f);
+    return overlong || beyond ? 0 : len;
+}
+
+size_t cli_printable(const char *s, size_t n)
+{
+    const unsigned char *c = (const unsigned char *)s;
+    const bool control = c[0] < ' ' || c[0] == 0x7f || (c[0] == 0xc2 && n > 1 && c[1] < 0xa0);
+    return control ? 0 : whole_char(c, n);
+}
+
+/* '?' for each byte of what is not printable; ends at a whole character. out may be text. */
+static void copy_printable(char *out, size_t cap, const char *text)
+{
+    const size_t n = strlen(text);
+    size_t i = 0;
+    for (size_t len; i < n; i += len) {
+        const bool good = (len = cli_printable(text + i, n - i)) > 0;
+        if (!good) len = 1;
+        if (i + len >= cap) break;
+        for (size_t k = i; k < i + len; k++) out[k] = good ? text[k] : '?';
+    }
+    out[i] = '\0';
 }
 
 const char *cli_name(const char *text, char out[CLI_NAME])
 {
-    (void)snprintf(out, CLI_NAME, "%s", text);
-    make_printable(out);
+    copy_printable(out, CLI_NAME, text);
     return out;
 }
 
@@ -29,7 +57,7 @@ void cli_error(const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
-    make_printable(line);
+    copy_printable(line, sizeof line, line);
     cli_progress_clear();
     (void)fprintf(stderr, "accllm: %s\n", line);
 }
@@ -91,6 +119,17 @@ void cli_json_u64(json_t *object, const char *key, uint64_t x)
 void cli_json_text(json_t *object, const char *key, const char *bytes, size_t n)
 {
     json_t *text = json_stringn(bytes, n); /* NULL if it is not UTF-8 */
+    (void)json_object_set_new(object, key, text ? text : json_null());
+}
+
+void cli_json_path(json_t *object, const char *key, const char *path)
+{
+    char *copy = strdup(path);
+    const size_t n = strlen(path);
+    for (size_t i = 0, len; copy && i < n; i += len ? len : 1)
+        if ((len = whole_char((const unsigned char *)path + i, n - i)) == 0) copy[i] = '?';
+    json_t *text = json_string(copy);
+    free(copy);
     (void)json_object_set_new(object, key, text ? text : json_null());
 }
 

@@ -20,8 +20,10 @@ int cli_out_of_memory(const char *what);
 /* A log callback for the library: notes and warnings on standard error. */
 void cli_log(void *user, const char *line);
 
+/* Length of the character that s[0..n) begins with if it is whole UTF-8 and no control character; else 0. n >= 1. */
+size_t cli_printable(const char *s, size_t n);
 enum { CLI_NAME = 256 };
-/* A name out of a file as it may be printed: harmless for a terminal, cut where it is very long. */
+/* A name out of a file as it may be printed: harmless for a terminal, cut behind a character where it is very long. */
 const char *cli_name(const char *text, char out[CLI_NAME]);
 
 /* Text for people. False once standard output does not take it any more. */
@@ -33,6 +35,8 @@ int cli_finish_output(void);
 void cli_json_real(json_t *object, const char *key, double x);
 void cli_json_u64(json_t *object, const char *key, uint64_t x);
 void cli_json_text(json_t *object, const char *key, const char *bytes, size_t n);
+/* '?' for each byte that belongs to no character, as the compressor's report has it. */
+void cli_json_path(json_t *object, const char *key, const char *path);
 void cli_json_ids(json_t *object, const char *key, const int32_t *ids, size_t n);
 /* Prints the object as one line, frees it (NULL: out of memory) and flushes. Returns the exit code. */
 int cli_json_print(json_t *object);

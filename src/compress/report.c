@@ -8,6 +8,7 @@
 #include "compress/pipeline.h"
 #include "core/clock.h"
 #include "core/memory.h"
+#include "tokenizer/utf8.h"
 
 static void totals(const acc_run *r, accllm_compress_result *res)
 {
@@ -58,15 +59,17 @@ static json_t *layers_json(const acc_run *r)
     return seconds;
 }
 
-/* A path as JSON takes it: what is no UTF-8 is written with '?'. */
+/* A path as JSON takes it: '?' for each byte that belongs to no character. */
 static json_t *path_json(const char *path)
 {
-    json_t *whole = json_string(path);
-    if (whole) return whole;
     char *copy = strdup(path);
-    for (char *c = copy; c && *c; c++)
-        if ((unsigned char)*c >= 0x80) *c = '?';
-    whole = json_string(copy);
+    const size_t n = strlen(path);
+    for (size_t i = 0; copy && i < n;) {
+        const acc_utf8_seq q = acc_utf8_scan(path + i, n - i);
+        if (q.state != ACC_UTF8_VALID) memset(copy + i, '?', q.len);
+        i += q.len;
+    }
+    json_t *whole = json_string(copy);
     free(copy);
     return whole;
 }

@@ -54,6 +54,13 @@ class Compress(WithModels):
         self.assertIn("100%", err)
         self.json("inspect", out, "--verify")
 
+    def test_a_path_that_is_no_utf8(self):
+        out = os.fsencode(self.path("é")) + b"\xe9.gguf"
+        r = self.json("compress", self.src, out, "--weights", "w8", "--method", "rtn")
+        self.assertEqual(r["output"], self.path("é?.gguf"))
+        with open(out + b".report.json", encoding="utf-8") as f:
+            self.assertEqual(json.load(f)["output"], r["output"])
+
     def test_bad_source_and_places_that_cannot_be_written(self):
         out = self.path("never.gguf")
         self.fails(1, "compress", self.path("absent"), out, says="absent")
@@ -102,6 +109,10 @@ class Inspect(WithModels):
             out, err = self.run_it(*args)
             self.assertNotIn("\x1b", out + err)
             self.assertIn("?" + name[1:].decode(), out)
+        for given, shown in ((b"\xc2\x9b", "??"), (b"\x9b", "?"), (b"\xc3", "?"), ("é".encode(), "é"), ("£".encode(), "£")):
+            with open(bad, "wb") as f:
+                f.write(data.replace(name, given + name[len(given):], 1))
+            self.assertIn(shown + name[len(given):].decode() + ":", self.run_it("inspect", bad)[0])
 
     def test_damaged_files(self):
         data = open(self.w8, "rb").read()
@@ -133,6 +144,7 @@ class Tokenize(WithModels):
         out, err = self.run_it("tokenize", self.src, "-p", "a\n'é")
         self.assertIn("\\n", out)
         self.assertIn("tokens", err)
+        self.assertIn("  <|im_end|>\n", self.run_it("tokenize", self.src, "-p", "<|im_end|>", "--special")[0])
         self.assertEqual(len(self.json("tokenize", self.src, "-f", "-", stdin=b"\xff\x00\xfe")["ids"]), 3)
 
 
