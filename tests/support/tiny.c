@@ -233,6 +233,7 @@ static void layer_tensors(const tiny_options *o, uint32_t layer, uint64_t embd, 
         char name[64];
         if (list[i].optional && !o->biases) continue;
         (void)snprintf(name, sizeof name, "blk.%u.%s", layer, list[i].name);
+        if (o->without && strcmp(name, o->without) == 0) continue;
         f(user, name, list[i].matrix, list[i].rows, list[i].cols);
     }
 }

@@ -18,10 +18,11 @@ typedef struct tiny_options {
     uint32_t n_ff, n_ctx;
     uint32_t n_vocab; /* the tokenizer needs 259; with less the file has none */
     bool tied;
-    bool biases;       /* on q, k, v */
-    bool rope_factors; /* a rope_freqs.weight tensor */
-    bool f16;          /* matrices in F16 instead of F32 */
-    const char *arch;  /* "llama" (interleaved rotary pairs) or "qwen2" (half-split) */
+    bool biases;         /* on q, k, v */
+    const char *without; /* a layer's tensor that the file lacks; NULL: none */
+    bool rope_factors;   /* a rope_freqs.weight tensor */
+    bool f16;            /* matrices in F16 instead of F32 */
+    const char *arch;    /* "llama" (interleaved rotary pairs) or "qwen2" (half-split) */
     double theta;
     tiny_tokenizer tokenizer;
     uint64_t seed;
