@@ -307,8 +307,10 @@ static void show_progress(void *user, uint64_t step, double loss, double held_ou
         v->r->eta_start = acc_seconds();
         v->r->fraction_start = fraction;
     }
-    acc_run_progress(v->r, fraction, "recover: step %llu/%llu, KL %.4f, held-out %.4f", (unsigned long long)step,
-                     (unsigned long long)v->steps, loss, held_out);
+    char judged[32] = "";
+    if (v->n_held_out) (void)snprintf(judged, sizeof judged, ", held-out %.4f", held_out);
+    acc_run_progress(v->r, fraction, "recover: step %llu/%llu, KL %.4f%s", (unsigned long long)step,
+                     (unsigned long long)v->steps, loss, judged);
 }
 
 static accllm_status allocate(recovery *v, accllm_error *err)

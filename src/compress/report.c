@@ -80,7 +80,7 @@ static json_t *judgement_json(const acc_head_result *j)
                      exp(j->teacher_nll));
 }
 
-/* The course of the loss as means of at most 200 pieces. */
+/* The course of the loss as means of at most 200 pieces; and what held-out text says, where there was any. */
 static json_t *recovery_json(const acc_train_result *t)
 {
     const uint64_t pieces = t->steps < 200 ? t->steps : 200;
@@ -91,8 +91,12 @@ static json_t *recovery_json(const acc_train_result *t)
         for (uint64_t k = a; k < b; k++) sum += (double)t->history[k];
         (void)json_array_append_new(course, json_real(sum / (double)(b - a)));
     }
-    return json_pack("{s:I, s:I, s:o, s:o, s:o}", "steps", (json_int_t)t->steps, "best_step", (json_int_t)t->best_step,
-                     "before", judgement_json(&t->first), "after", judgement_json(&t->best), "divergence", course);
+    json_t *o = json_pack("{s:I, s:o}", "steps", (json_int_t)t->steps, "divergence", course);
+    if (!o || t->best.loss < 0) return o;
+    (void)json_object_set_new(o, "best_step", json_integer((json_int_t)t->best_step));
+    (void)json_object_set_new(o, "before", judgement_json(&t->first));
+    (void)json_object_set_new(o, "after", judgement_json(&t->best));
+    return o;
 }
 
 static json_t *report_json(const acc_run *r, const accllm_compress_result *res)

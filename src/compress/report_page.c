@@ -171,6 +171,15 @@ static void put_judgement(FILE *f, const char *name, const json_t *j)
                   source > 0 ? now / source : 0);
 }
 
+static void put_held_out(FILE *f, const json_t *r)
+{
+    (void)fputs("<table><tr><th>held-out text<th>divergence<th>perplexity<th>source's<th>ratio\n", f);
+    put_judgement(f, "before", json_object_get(r, "before"));
+    put_judgement(f, "after", json_object_get(r, "after"));
+    (void)fprintf(f, "</table><p>The lowest divergence stood at step %.0f of %.0f.</p>\n", number(r, "best_step"),
+                  number(r, "steps"));
+}
+
 static bool put_recovery(FILE *f, const json_t *r)
 {
     const json_t *course = json_object_get(r, "divergence");
@@ -183,11 +192,8 @@ static bool put_recovery(FILE *f, const json_t *r)
     (void)fputs("<h2>Recovery</h2><p>Divergence from the source on the training text, nats per token.</p>\n", f);
     plot_begin(&p, "step", number(r, "steps"));
     plot_line(&p, y, n, colours[0]);
-    (void)fputs("</svg>\n<table><tr><th>held-out text<th>divergence<th>perplexity<th>source's<th>ratio\n", f);
-    put_judgement(f, "before", json_object_get(r, "before"));
-    put_judgement(f, "after", json_object_get(r, "after"));
-    (void)fprintf(f, "</table><p>The lowest divergence stood at step %.0f of %.0f.</p>\n", number(r, "best_step"),
-                  number(r, "steps"));
+    (void)fputs("</svg>\n", f);
+    if (json_object_get(r, "before")) put_held_out(f, r);
     free(y);
     return true;
 }

@@ -268,7 +268,7 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
     put_hash(o, "source", sample_hash(&f));
     put_hash(o, "start", start);
     put_hash(o, "calibration", r->cal.hash);
-    put_hash(o, "recovery text", r->p->recover_tokens ? r->cal.text_hash : 0);
+    put_hash(o, "recovery text", r->cal.text_hash); /* always: a run may be resumed with recovery */
     acc_file_close(&f);
     if (json_object_size(o) == sizeof texts / sizeof *texts + sizeof numbers / sizeof *numbers + 4) return o;
     json_decref(o);

@@ -11,7 +11,8 @@ static void on_progress(void *user, const accllm_progress *p)
     watcher *w = user;
     w->fell |= p->fraction < w->last || p->fraction > 1;
     w->last = p->fraction;
-    if (++w->calls == w->stop_at) accllm_runtime_abort(w->rt);
+    const bool there = w->stop_in && strstr(p->stage, w->stop_in);
+    if (++w->calls == w->stop_at || there) accllm_runtime_abort(w->rt);
 }
 
 static void on_note(void *user, const char *line)

@@ -13,10 +13,11 @@
 #include "core/file.h"
 #include "support/tiny.h"
 
-/* Stops a run after a number of progress calls. */
+/* Stops a run after a number of progress calls, or in a stage. */
 typedef struct watcher {
     accllm_runtime *rt;
     unsigned calls, stop_at; /* 0: never */
+    const char *stop_in;     /* part of the stage's name; NULL: in none */
     double last;
     bool fell; /* progress went back */
     char notes[4096];

@@ -125,13 +125,13 @@ static void a_run_goes_on_from_a_packed_file(void **state)
     }
 }
 
-static char *write_text(fixture *f, const char *suffix, const char *first)
+static char *write_text(fixture *f, const char *suffix, const char *first, int lines)
 {
     char *path = strdup(beside(f, suffix));
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     (void)fputs(first, file);
-    for (int i = 0; i < 400; i++) (void)fprintf(file, "%d ships went %d miles to the %d islands.\n", i, i * 7, i % 9);
+    for (int i = 0; i < lines; i++) (void)fprintf(file, "%d ships went %d miles to the %d islands.\n", i, i * 7, i % 9);
     assert_int_equal(fclose(file), 0);
     return path;
 }
@@ -144,7 +144,7 @@ static void another_text_is_another_run(void **state)
     fixture f;
     o.n_ctx = 64;
     start(&f, &o);
-    char *text = write_text(&f, ".txt", "One beginning. ");
+    char *text = write_text(&f, ".txt", "One beginning. ", 400);
     f.p.calib_path = text;
     f.p.calib_tokens = 64;
     f.p.method = "rtn";
@@ -165,6 +165,94 @@ static void another_text_is_another_run(void **state)
     must_compress(&f, NULL);
     assert_int_equal(unlink(text), 0);
     free(text);
+    finish(&f);
+}
+
+static void stop_in(fixture *f, const char *stage)
+{
+    f->watch.stop_in = stage;
+    assert_int_equal(compress(f, NULL), ACCLLM_E_CANCELLED);
+    accllm_runtime_clear_abort(f->rt);
+    f->watch.stop_in = NULL;
+    f->p.resume = true;
+}
+
+/* What the solver did before it was interrupted need not be done again. */
+static void recovery_may_be_added_by_resuming(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    fixture f;
+    accllm_compress_result r;
+    o.n_ctx = 64;
+    start(&f, &o);
+    f.p.method = "rtn";
+    stop_in(&f, "layer 2/2");
+    f.p.recover_tokens = TOKENS;
+    must_compress(&f, &r);
+    assert_int_equal(r.resumed_layers, 1);
+    assert_non_null(strstr(f.watch.notes, "held-out text"));
+    finish(&f);
+}
+
+static bool file_has(const char *path, const char *text)
+{
+    acc_file file;
+    assert_int_equal(acc_file_open(&file, path, false, NULL), ACCLLM_OK);
+    const bool has = memmem(file.data, file.size, text, strlen(text)) != NULL;
+    acc_file_close(&file);
+    return has;
+}
+
+static void a_text_too_short_to_hold_out_is_not_judged(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    fixture f;
+    o.n_ctx = 64;
+    start(&f, &o);
+    char *text = write_text(&f, ".txt", "One beginning. ", 40);
+    f.p.calib_path = text;
+    f.p.method = "rtn";
+    f.p.recover_tokens = 1024;
+    f.watch.stop_in = "held-out"; /* no stage says it */
+    must_compress(&f, NULL);
+    assert_non_null(strstr(f.watch.notes, "too short to hold any of it out"));
+    assert_true(file_has(beside(&f, ".report.json"), "\"divergence\""));
+    assert_false(file_has(beside(&f, ".report.json"), "\"best_step\""));
+    assert_false(file_has(beside(&f, ".report.json"), "\"before\""));
+    assert_true(file_has(beside(&f, ".report.html"), "<h2>Recovery</h2>"));
+    assert_false(file_has(beside(&f, ".report.html"), "held-out"));
+    assert_false(file_has(beside(&f, ".report.html"), "lowest divergence"));
+    assert_int_equal(unlink(text), 0);
+    free(text);
+    finish(&f);
+}
+
+/* A kill while the best so far is saved leaves layers of two steps. */
+static void layers_of_two_steps_are_refused(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    fixture f;
+    o.n_ctx = 64;
+    start(&f, &o);
+    f.p.weights = "w2s";
+    f.p.method = "rtn";
+    f.p.recover_tokens = TOKENS;
+    f.p.recover_rate = 0.02;
+    stop_in(&f, "recover: step 1/");
+    char *early = strdup(beside(&f, ".early")), *layer = strdup(beside(&f, ".work/tuned-0000.bin"));
+    assert_true(early && layer);
+    assert_int_equal(link(layer, early), 0); /* a saved file is a new one */
+    stop_in(&f, "key means");
+    assert_int_equal(rename(early, layer), 0);
+    assert_int_equal(compress(&f, NULL), ACCLLM_E_FORMAT);
+    assert_non_null(strstr(f.err.text, "recovery: layer 0 is of step"));
+    f.p.resume = false;
+    must_compress(&f, NULL);
+    free(early);
+    free(layer);
     finish(&f);
 }
 
@@ -231,6 +319,9 @@ int main(void)
         cmocka_unit_test(an_interrupted_recovery_ends_in_the_same_bytes),
         cmocka_unit_test(a_run_goes_on_from_a_packed_file),
         cmocka_unit_test(another_text_is_another_run),
+        cmocka_unit_test(recovery_may_be_added_by_resuming),
+        cmocka_unit_test(a_text_too_short_to_hold_out_is_not_judged),
+        cmocka_unit_test(layers_of_two_steps_are_refused),
         cmocka_unit_test(a_start_has_the_heads_groups),
         cmocka_unit_test(too_little_text_is_refused),
     };
