@@ -122,6 +122,7 @@ static void warn_disk(const acc_run *r, double need)
 {
     struct statvfs v;
     if (statvfs(r->work.dir, &v) != 0) return;
+    need -= (double)acc_work_bytes(&r->work); /* an interrupted run's */
     double have = (double)v.f_bavail * (double)v.f_frsize;
     if (have < need)
         acc_run_note(r, "warning: %.0f MB are free where the output goes; about %.0f MB will be needed", have / 1e6,

@@ -41,6 +41,19 @@ static void empty_folder(const acc_work *w)
     (void)closedir(dir);
 }
 
+uint64_t acc_work_bytes(const acc_work *w)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    uint64_t bytes = 0;
+    DIR *dir = opendir(w->dir);
+    if (!dir) return 0;
+    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+        if (is_ours(e->d_name) && work_path(w, path, e->d_name) && stat(path, &st) == 0) bytes += (uint64_t)st.st_size;
+    (void)closedir(dir);
+    return bytes;
+}
+
 void acc_work_close(acc_work *w, bool remove)
 {
     if (w->dir && w->lock >= 0) {

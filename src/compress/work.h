@@ -40,6 +40,8 @@ accllm_status acc_work_open(acc_work *w, const char *out_path, const json_t *con
 /* Releases the lock; remove: deletes the folder. Safe on a zeroed struct. */
 void acc_work_close(acc_work *w, bool remove);
 
+uint64_t acc_work_bytes(const acc_work *w); /* of the folder's files, as they are now */
+
 /* What is measured of one matrix. */
 typedef struct acc_tensor_record {
     uint32_t level1, level2;
