@@ -101,7 +101,7 @@ int cmd_compress(const cli_options *o)
     cli_progress_clear();
     cli_runtime_close(&rt);
     if (status == ACCLLM_E_CANCELLED) {
-        cli_error("interrupted: finished layers are kept in %s.work; the same command with --resume goes on", out_path);
+        cli_error("interrupted: what is finished is kept in %s.work; the same command with --resume goes on", out_path);
         return CLI_INTERRUPTED;
     }
     return status == ACCLLM_OK ? report(o, out_path, &r) : cli_fail(&err);

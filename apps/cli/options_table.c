@@ -74,7 +74,7 @@ const cli_option cli_option_table[] = {
     {"page", 0, INT("P", page, 16, 4096), CLI_COMPRESS, "positions per page of keys, a power of two (256)"},
     {"kv", 0, NUMBER_CHOICE("BITS", kv, "4|8"), CLI_COMPRESS,
      "default bits of the key/value cache: 4, 8 (4 from heads of 32 dimensions on)"},
-    {"resume", 0, FLAG(resume), CLI_COMPRESS, "go on with an interrupted run's finished layers"},
+    {"resume", 0, FLAG(resume), CLI_COMPRESS, "go on with an interrupted run's finished layers and chosen formats"},
     {"type", 0, CHOICE("TYPE", type, "f16|f32"), CLI_EXPORT, "type of the weights: f16, f32 (f16)"},
 
     /* eval, bench, inspect, tokenize */

@@ -87,7 +87,8 @@ ACCLLM_API void accllm_session_reset(accllm_session *s);
 /* Takes the session back to where it had read only the first `position` tokens: what follows is as if the others had
  * never been there. E_ARG: a position ahead of the present one, or a session with trace (its hash is of all that
  * happened); E_LIMIT: the window of that position is not kept any more; with kv_near that is so when more than a chunk
- * (an accelerator's: 16 tokens) is taken back, except to the beginning. The session then stays as it was. */
+ * (an accelerator's: as few as 2 tokens, by the position) is taken back, except to the beginning. The session then
+ * stays as it was. */
 ACCLLM_API accllm_status accllm_session_rewind(accllm_session *s, uint64_t position, accllm_error *err);
 
 /* Advances the session by n tokens (any n; cut into chunks inside; one token is decode). The logits of the last
