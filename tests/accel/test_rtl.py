@@ -20,11 +20,11 @@ class Rtl(Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        built = subprocess.run([os.path.join(ROOT, "scripts", "build-rtl"), BUILD], stdout=subprocess.PIPE, text=True)
+        built = subprocess.run([os.path.join(ROOT, "scripts", "build-rtl"), BUILD], capture_output=True, text=True)
         if built.returncode == 77:
-            raise unittest.SkipTest("verilator is not installed")
+            raise unittest.SkipTest(built.stderr.strip())
         if built.returncode != 0:
-            raise AssertionError("scripts/build-rtl failed")
+            raise AssertionError(built.stderr)
         cls.env["ACCLLM_RTL"] = built.stdout.strip()
 
     def pack(self, weights):
