@@ -13,15 +13,6 @@
 #include "format/checkpoint.h"
 #include "support/tiny.h"
 
-static char *shared(const char *name)
-{
-    const char *folder = getenv("ACCLLM_SHARED");
-    char *path = NULL;
-    if (folder && asprintf(&path, "%s/data/models/%s", folder, name) >= 0 && access(path, R_OK) == 0) return path;
-    free(path);
-    return NULL;
-}
-
 static acc_source *open_or_skip(char *path)
 {
     accllm_error err = {0};
@@ -45,7 +36,7 @@ static void token(const acc_gguf *g, size_t i, const char *want, int64_t type)
 static void stories260k(void **state)
 {
     (void)state;
-    acc_source *s = open_or_skip(shared("stories260K/stories260K.bin"));
+    acc_source *s = open_or_skip(tiny_shared("models/stories260K/stories260K.bin"));
     accllm_error err;
     float x[64];
     assert_int_equal(s->hp.n_embd, 64);
@@ -69,7 +60,7 @@ static void stories260k(void **state)
 static void babyllama(void **state)
 {
     (void)state;
-    acc_source *s = open_or_skip(shared("babyllama105/model5000.bin"));
+    acc_source *s = open_or_skip(tiny_shared("models/babyllama105/model5000.bin"));
     assert_int_equal(s->hp.n_vocab, 105);
     assert_int_equal(s->hp.head_dim, 16);
     token(s->meta, 3, "\xe2\x96\x81", 1);
@@ -81,7 +72,7 @@ static void other_llama2c_layouts_are_named(void **state)
     (void)state;
     accllm_error err = {0};
     acc_source *s;
-    char *path = shared("stories260K/stories260K_v1.bin");
+    char *path = tiny_shared("models/stories260K/stories260K_v1.bin");
     if (!path) skip();
     assert_int_equal(acc_checkpoint_open(&s, path, true, &err), ACCLLM_E_UNSUPPORTED);
     assert_non_null(strstr(err.text, "layout 1 or 2"));

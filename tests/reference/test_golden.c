@@ -7,21 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "reference/reference.h"
-
-static char *shared(const char *name)
-{
-    const char *folder = getenv("ACCLLM_SHARED");
-    char *path = NULL;
-    if (folder && asprintf(&path, "%s/data/models/%s", folder, name) >= 0 && access(path, R_OK) == 0) return path;
-    free(path);
-    skip();
-    return NULL;
-}
+#include "support/tiny.h"
 
 /* A piece as text: U+2581 is a blank, "<0x0A>" a byte. */
 static size_t piece_text(const acc_gguf *g, size_t id, char *out, size_t cap)
@@ -86,7 +76,12 @@ static size_t greedy(const char *path, uint32_t steps, char *text, size_t cap)
 static void same_text(const char *model, const char *golden, uint32_t steps)
 {
     static char want[4096], got[8192];
-    char *model_path = shared(model), *golden_path = shared(golden);
+    char *model_path = tiny_shared(model), *golden_path = tiny_shared(golden);
+    if (!model_path || !golden_path) {
+        free(model_path);
+        free(golden_path);
+        skip();
+    }
     FILE *f = fopen(golden_path, "rb");
     assert_non_null(f);
     size_t n = fread(want, 1, sizeof want, f);
@@ -102,13 +97,13 @@ static void same_text(const char *model, const char *golden, uint32_t steps)
 static void stories260k(void **state)
 {
     (void)state;
-    same_text("stories260K/stories260K.bin", "stories260K/stories260K.greedy200.txt", 200);
+    same_text("models/stories260K/stories260K.bin", "models/stories260K/stories260K.greedy200.txt", 200);
 }
 
 static void babyllama105(void **state)
 {
     (void)state;
-    same_text("babyllama105/model5000.bin", "babyllama105/model5000.greedy256.txt", 256);
+    same_text("models/babyllama105/model5000.bin", "models/babyllama105/model5000.greedy256.txt", 256);
 }
 
 int main(void)

@@ -45,6 +45,18 @@ char *tiny_real_model(void)
                               : -1;
     if (n < 0) return NULL;
     if (access(path, R_OK) == 0) return path;
+    (void)printf("# skip %s is absent (scripts/get-model)\n", path);
+    free(path);
+    return NULL;
+}
+
+char *tiny_shared(const char *name)
+{
+    const char *given = getenv("ACCLLM_SHARED"), *folder = given && *given ? given : SHARED_FOLDER;
+    char *path;
+    if (asprintf(&path, "%s/data/%s", folder, name) < 0) abort();
+    if (access(path, R_OK) == 0) return path;
+    (void)printf("# skip reference data is not in %s (ACCLLM_SHARED)\n", folder);
     free(path);
     return NULL;
 }

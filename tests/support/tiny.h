@@ -43,4 +43,8 @@ char *tiny_path(const char *name);
 /* The real model's path (ACCLLM_MODEL, else the cache folder), malloc'ed; NULL where it is absent. */
 char *tiny_real_model(void);
 
+/* A file or folder of the larger test data ($ACCLLM_SHARED/data/NAME, without it that of a folder beside the checkout),
+ * malloc'ed; NULL where it is absent, and says so. */
+char *tiny_shared(const char *name);
+
 #endif
