@@ -39,8 +39,11 @@ class Interrupt(Case):
             self.assertIn(b"tokens", err)
 
     def test_json_is_still_whole(self):
-        p = self.endless("--json")
-        time.sleep(1.0)
+        trace = self.path("trace")
+        p = self.endless("--json", "--trace", trace)
+        deadline = time.time() + 60
+        while time.time() < deadline and not (os.path.exists(trace) and os.path.getsize(trace)):  # until tokens are there
+            time.sleep(0.05)
         p.send_signal(signal.SIGINT)
         out, err = p.communicate(timeout=60)
         self.assertEqual(p.returncode, 130, err)
@@ -78,7 +81,7 @@ class Interrupt(Case):
         with open(text, "w", encoding="utf-8") as f:
             f.write("some words and more of them " * 400000)
         p = self.start("eval", "ppl", self.model, "--text", text, "--stream")
-        time.sleep(1.5)
+        self.assertIn(b"eval", p.stderr.readline())  # it is under way
         p.send_signal(signal.SIGINT)
         out, err = p.communicate(timeout=60)
         self.assertEqual(p.returncode, 130, err)

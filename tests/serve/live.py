@@ -78,6 +78,14 @@ class Server:
         s.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(data)) + data)
         return s
 
+    def sleeps(self):
+        """Whether none of its threads runs or waits for a processor."""
+        states = set()
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            with open(f"/proc/{self.process.pid}/task/{task}/stat", encoding="ascii") as f:
+                states.add(f.read().rsplit(")", 1)[1].split()[0])
+        return states == {"S"}
+
     def metric(self, name):
         for line in self.request("GET", "/metrics")[2].decode().splitlines():
             if line.startswith(f"accllm_{name} "):

@@ -586,7 +586,6 @@ class Start(unittest.TestCase):
             client = http.client.HTTPConnection(s.host, s.port)
             client.request("GET", "/health")
             client.getresponse().read()
-            time.sleep(4)  # the state is saved, the threads have gone to sleep
 
             def used():
                 with open(f"/proc/{s.process.pid}/stat", encoding="ascii") as f:
@@ -596,7 +595,12 @@ class Start(unittest.TestCase):
                     with open(f"/proc/{s.process.pid}/task/{task}/status", encoding="ascii") as f:
                         wakes += sum(int(line.split()[1]) for line in f if "ctxt_switches" in line)
                 return ticks, wakes
-            before = used()
+            saved = os.path.join(MODELS.path("idle"), "session-0000.state")
+            for _ in range(60):  # until the state is saved and the threads have gone to sleep
+                before = used()
+                time.sleep(1)
+                if os.path.exists(saved) and used() == before:
+                    break
             time.sleep(2)
             after = used()
             client.close()

@@ -149,10 +149,11 @@ def unread_stream(s):
     data = json.dumps({**LONG, "stream": True, "logprobs": 20}).encode()
     c.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
     s.wait_for("sessions_running", 1)
-    before, now = -1, 0
-    while now != before or now == 0:
-        time.sleep(2)
-        before, now = now, s.metric("generated_tokens_total")
+    now = rests = 0
+    while rests < 10:  # times in a row, which on a busy machine says more than that nothing came for a while
+        time.sleep(0.2)
+        sleeps, before, now = s.sleeps(), now, s.metric("generated_tokens_total")
+        rests = rests + 1 if sleeps and now == before > 0 else 0
     return c, now
 
 
