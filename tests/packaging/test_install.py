@@ -24,7 +24,7 @@ class Install(Case):
     def setUpClass(cls):
         super().setUpClass()
         o = build_options()
-        cls.prefix, cls.libdir, cls.static, cls.models = o["prefix"], o["libdir"], o["static"], o["models"]
+        cls.prefix, cls.libdir, cls.models = o["prefix"], o["libdir"], o["models"]
         subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir", cls.path("root")], check=True,
                        capture_output=True)
         cls.root = cls.path("root") + cls.prefix
@@ -55,9 +55,8 @@ class Install(Case):
     def test_layout(self):
         top = sorted(f"{a}/{b}" for a in os.listdir(self.root) for b in os.listdir(os.path.join(self.root, a))
                      if a not in self.libdir.split("/"))
-        self.assertEqual(top, ["bin/accllm", "include/accllm", "share/accllm"] * self.models or
-                         ["bin/accllm", "include/accllm", "share/bash-completion", "share/doc", "share/fish", "share/man",
-                          "share/zsh"])
+        self.assertEqual(top, ["bin/accllm", "include/accllm", *["share/accllm"] * self.models, "share/bash-completion",
+                               "share/doc", "share/fish", "share/man", "share/zsh"])
         self.assertEqual(self.names("include/accllm"), sorted(
             os.path.basename(f) for f in glob.glob(os.path.join(os.path.dirname(__file__), "../../include/accllm/*.h"))))
         pages = ["accllm.1"] + ["accllm-" + c.replace(" ", "-") + ".1" for c in tables.commands()]
@@ -65,7 +64,8 @@ class Install(Case):
         self.assertEqual(self.names("share/bash-completion/completions"), ["accllm"])
         self.assertEqual(self.names("share/zsh/site-functions"), ["_accllm"])
         self.assertEqual(self.names("share/fish/vendor_completions.d"), ["accllm.fish"])
-        self.assertEqual(self.names("share/doc/accllm"), ["CHANGELOG.md", "LICENSE", "README.md", "docs", "examples"])
+        self.assertEqual(self.names("share/doc/accllm"), ["CHANGELOG.md", "LICENSE", "README.md", "docs", "examples",
+                                                                *["models"] * self.models])
         self.assertEqual(self.names("share/doc/accllm/docs"), sorted(os.listdir(DOCS)))
         self.assertEqual(self.names("lib/systemd/system"), ["accllm@.service"])
 
@@ -93,7 +93,10 @@ class Install(Case):
 
     @unittest.skipUnless(shutil.which("pkg-config"), "pkg-config is not installed")
     def test_a_program_builds_with_the_shared_library_and_with_the_static_one(self):
-        shared = self.compiled("generate", *self.flags("--cflags", "--libs"))
+        flags = self.flags("--cflags", "--libs")
+        for name in self.names("share/doc/accllm/examples"):
+            self.compiled(name.removesuffix(".c"), *flags)
+        shared = self.path("generate")
         text = self.generated(shared)
         needed = subprocess.run(["objdump", "-p", shared], check=True, capture_output=True, text=True).stdout
         self.assertIn("NEEDED               libaccllm.so.0\n", needed)

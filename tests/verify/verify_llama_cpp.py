@@ -11,6 +11,7 @@ from llama_cpp import Llama
 
 import common
 
+TEXT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "data", "evaluation.txt")
 N_GREEDY, CLOSE, PPL_LIMIT = 64, 1e-3, 0.003
 
 
@@ -54,9 +55,6 @@ def llama_nll(llama, ids, ctx):
 
 
 def check_perplexity(args, llama, text):
-    if args.text is None:
-        print("no --text: perplexity not compared")
-        return True
     ids = common.accllm(args, "tokenize", args.model, "-f", text)["ids"][:args.tokens]
     ours = common.accllm(args, "eval ppl", args.model, "--text", text, "--ctx", str(args.ctx), "--max-tokens",
                          str(args.tokens), *common.engine(args))
@@ -67,7 +65,7 @@ def check_perplexity(args, llama, text):
 
 
 def main():
-    args = common.arguments(__doc__, ("--text", {"help": "text for the perplexity"}),
+    args = common.arguments(__doc__, ("--text", {"default": TEXT, "help": "for the perplexity (data/evaluation.txt)"}),
                             ("--tokens", {"type": int, "default": 4096}), ("--ctx", {"type": int, "default": 512}),
                             ("--export", {"help": "where the F32 GGUF is written and kept (540 MB; a temporary file)"}))
     with tempfile.TemporaryDirectory() as folder:

@@ -109,8 +109,7 @@ def main():
                                                            "temporary file)"}))
     with tempfile.TemporaryDirectory() as folder:
         path = args.export or os.path.join(folder, "export.gguf")
-        if not os.path.exists(path):
-            common.subprocess.run([args.accllm, "export", args.model, path, "--type", "f32"], check=True)
+        common.subprocess.run([args.accllm, "export", args.model, path, "--type", "f32"], check=True)
         llama = Llama(model_path=path, n_ctx=512, n_batch=512, logits_all=True, type_k=0, type_v=0, flash_attn=False,
                       n_threads=int(args.threads), n_threads_batch=int(args.threads), verbose=False)
         results = [check(args, llama, kind, items, folder) for kind, items in ITEMS.items()]
