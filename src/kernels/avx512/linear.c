@@ -10,10 +10,11 @@ void acc_kernels_init_avx512_linear(acc_kernels *k)
     }
     k->w[ACC_FMT_W2S].matvec = acc_avx512_w2s_matvec;
     k->w[ACC_FMT_W2S].matmul = acc_avx512_w2s_matmul;
-    k->w[ACC_FMT_W2].matvec = acc_avx512_w2_matvec;
+    const bool far = __builtin_cpu_is("intel");
+    k->w[ACC_FMT_W2].matvec = far ? acc_avx512_w2_matvec_far : acc_avx512_w2_matvec;
     k->w[ACC_FMT_W2].matmul = acc_avx512_w2_matmul;
-    k->w[ACC_FMT_W4].matvec = acc_avx512_w4_matvec;
+    k->w[ACC_FMT_W4].matvec = far ? acc_avx512_w4_matvec_far : acc_avx512_w4_matvec;
     k->w[ACC_FMT_W4].matmul = acc_avx512_w4_matmul;
-    k->w[ACC_FMT_W8].matvec = acc_avx512_w8_matvec;
+    k->w[ACC_FMT_W8].matvec = far ? acc_avx512_w8_matvec_far : acc_avx512_w8_matvec;
     k->w[ACC_FMT_W8].matmul = acc_avx512_w8_matmul;
 }
