@@ -58,9 +58,7 @@ ACC_INLINE void half_line(const uint8_t *lines, size_t block, size_t group, uint
                             _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(line + 16)))};
             ACC_UNROLL for (int h = 0; h < nh; h++)
             {
-                int64_t four;
-                memcpy(&four, (const uint16_t *)t->s[h] + 16 * (size_t)(at + b) + 4 * j, sizeof four);
-                __m256i p = _mm256_set1_epi64x(four);
+                __m256i p = broadcast8((const uint16_t *)t->s[h] + 16 * (size_t)(at + b) + 4 * j);
                 ACC_UNROLL for (int i = 0; i < 2; i++) acc[h][i] =
                     _mm256_add_epi32(acc[h][i], _mm256_madd_epi16(p, v[i]));
             }

@@ -27,6 +27,14 @@ ACC_INLINE __m256i broadcast4(const void *p)
     return _mm256_set1_epi32(x);
 }
 
+/* Eight bytes to every half of 16. */
+ACC_INLINE __m256i broadcast8(const void *p)
+{
+    int64_t x;
+    memcpy(&x, p, sizeof x);
+    return _mm256_set1_epi64x(x);
+}
+
 /* The fixed-order sum of 64 partials. */
 ACC_INLINE float fold64(const __m256 p[8])
 {
@@ -76,6 +84,14 @@ ACC_INLINE uint32_t max_lane256(__m256i x)
     m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
     m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
     return (uint32_t)_mm_cvtsi128_si32(m);
+}
+
+/* The sum of eight integers, modulo 2^32. */
+ACC_INLINE int32_t sum_lanes256(__m256i x)
+{
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
 /* The bits of max |x|; with g of max |x * g|. */

@@ -10,7 +10,7 @@
 #ifndef ACC_KERNELS_AVX2_LINEAR_H
 #define ACC_KERNELS_AVX2_LINEAR_H
 
-#include "kernels/avx2/common.h"
+#include "kernels/avx2/dots.h"
 #include "kernels/kernels.h"
 #include "kernels/walk.h"
 
@@ -33,45 +33,6 @@ static inline __m256i acc_nibble_values(const acc_weight *w)
     const int8_t l1 = (int8_t)w->level1, l2 = (int8_t)w->level2;
     const int8_t v[4] = {(int8_t)-l2, (int8_t)-l1, l1, l2};
     return broadcast4(v);
-}
-
-/*
- * acc + products of bytes (u unsigned, s signed; 16-bit sums of pairs, modulo 2^16) or of words (32-bit sums of pairs).
- * As inline assembly: 12 accumulators, 2 weights, an activation and a product fill the 16 registers exactly, and
- * compilers that schedule the intrinsics spill (measured: half the speed).
- */
-static inline __m256i acc_add_bytes(__m256i acc, __m256i u, __m256i s)
-{
-    __m256i product;
-    __asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0" : "+x"(acc), "=&x"(product) : "x"(u), "x"(s));
-    return acc;
-}
-
-static inline __m256i acc_add_words(__m256i acc, __m256i a, __m256i b)
-{
-    __m256i product;
-    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(acc), "=&x"(product) : "x"(a), "x"(b));
-    return acc;
-}
-
-/* Sums of codes that take the offset of unsigned weights off again: -offset times the sums of both pairs of columns of
- * all quads, as two words. n: a multiple of 32, at most 128. */
-static inline int32_t acc_start_words(const int8_t *a, uint32_t n, int32_t offset)
-{
-    __m256i sum = _mm256_setzero_si256();
-    for (uint32_t k = 0; k < n; k += 32)
-        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(1), load256(a + k)));
-    __m128i x = _mm_add_epi16(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    x = _mm_add_epi16(x, _mm_unpackhi_epi64(x, x));
-    x = _mm_add_epi16(x, _mm_shuffle_epi32(x, 1));
-    return _mm_cvtsi128_si32(_mm_mullo_epi16(x, _mm_set1_epi16((short)-offset)));
-}
-
-/* m of 8 rows in both words of each row. */
-static inline __m256i acc_twice(const uint8_t *m)
-{
-    const __m256i x = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)m));
-    return _mm256_or_si256(x, _mm256_slli_epi32(x, 16));
 }
 
 size_t acc_avx2_w2s_repack_bytes(const acc_weight *w);

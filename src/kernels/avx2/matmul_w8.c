@@ -6,6 +6,14 @@
 
 #define TOKENS 6
 
+/* acc + products of words, in 32-bit sums of pairs; as inline assembly for the reason in dots.h. */
+static inline __m256i add_words(__m256i acc, __m256i a, __m256i b)
+{
+    __m256i product;
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(acc), "=&x"(product) : "x"(a), "x"(b));
+    return acc;
+}
+
 /* isum [n][ldi] += 8 rows times n (constant) tokens; a [n][group] as words. */
 static inline __attribute__((always_inline)) void block(const uint8_t *p, uint32_t quads, const int16_t *a,
                                                         int32_t *isum, size_t ldi, const int n)
@@ -19,11 +27,9 @@ static inline __attribute__((always_inline)) void block(const uint8_t *p, uint32
         const __m256i w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(p + 16)));
 #pragma GCC unroll 6
         for (int t = 0; t < n; t++) {
-            int64_t four;
-            memcpy(&four, a + (size_t)t * group + 4 * q, 8);
-            const __m256i v = _mm256_set1_epi64x(four);
-            s0[t] = acc_add_words(s0[t], w0, v);
-            s1[t] = acc_add_words(s1[t], w1, v);
+            const __m256i v = broadcast8(a + (size_t)t * group + 4 * q);
+            s0[t] = add_words(s0[t], w0, v);
+            s1[t] = add_words(s1[t], w1, v);
         }
     }
 #pragma GCC unroll 6

@@ -38,7 +38,7 @@ void acc_avx2_w2_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uin
     const uint32_t steps = (uint32_t)(AHEAD_BYTES / bytes);
     memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
     for (uint32_t cg = 0; cg < w->col_groups; cg++, a += w->group) {
-        const __m256i offset = _mm256_set1_epi32(acc_start_words(a, w->group, 3));
+        const __m256i offset = _mm256_set1_epi32(acc_start(a, w->group, 3));
         int32_t *y = isum;
         for (uint32_t rb = rb0; rb < rb1; rb++, y += ACC_TILE_ROWS) {
             const uint8_t *p = acc_weight_tile(w, bytes, cg, rb);
@@ -49,7 +49,8 @@ void acc_avx2_w2_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uin
                 fold(p, ahead, a + k, s);
             for (int i = 0; i < 8; i++) {
                 const __m256i sum = _mm256_add_epi16(_mm256_add_epi16(s[i], s[i]), offset);
-                store256(y + 8 * i, _mm256_add_epi32(load256(y + 8 * i), _mm256_madd_epi16(sum, acc_twice(p + 8 * i))));
+                const __m256i scaled = acc_scaled(sum, acc_scale(p + 8 * i));
+                store256(y + 8 * i, _mm256_add_epi32(load256(y + 8 * i), scaled));
             }
         }
     }

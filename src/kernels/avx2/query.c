@@ -56,9 +56,7 @@ ACC_INLINE int32_t codes_sum(const float *x, uint32_t n, float inv, int8_t *a)
         __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), c);
         total = _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
-    __m128i t = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
-    t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1)));
+    return sum_lanes256(total);
 }
 
 static bool attn_query(const float *q, const float *cos, const float *sin, const float *mu, uint32_t head_dim,

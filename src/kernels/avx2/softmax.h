@@ -82,9 +82,7 @@ static inline void attn_weights(float *s, const uint16_t *vscale, uint32_t n, fl
             _mm256_storeu_ps(s + i + 8 * j, w);
         }
     }
-    __m128i t = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
-    *l = (uint32_t)_mm_cvtsi128_si32(_mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1)));
+    *l = (uint32_t)sum_lanes256(sum);
     *top = max_lane256_ps(best);
 }
 
