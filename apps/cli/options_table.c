@@ -154,9 +154,9 @@ const cli_option cli_option_table[] = {
     /* everywhere */
     {"threads", 't', INT("N", threads, 1, 1024), CLI_ENGINE | CLI_COMPRESS | CLI_EXPORT,
      "threads (the machine's cores)"},
-    {"isa", 0, "SET", CLI_TEXT, FIELD(isa), 0, 0, "auto|scalar|avx2|avx512|amx|neon|dotprod|i8mm",
+    {"isa", 0, "SET", CLI_TEXT, FIELD(isa), 0, 0, "auto|scalar|avx2|avxvnni|avx512|amx|neon|dotprod|i8mm",
      CLI_ENGINE | CLI_COMPRESS | CLI_EXPORT,
-     "instruction set: auto, scalar; avx2, avx512, amx; neon, dotprod, i8mm (ACCLLM_ISA, else auto)"},
+     "instruction set: auto, scalar; avx2, avxvnni, avx512, amx; neon, dotprod, i8mm (ACCLLM_ISA, else auto)"},
     {"numerics", 0, CHOICE("WHICH", numerics, "contract|float"), CLI_ENGINE & ~CLI_LADDER,
      "contract: the bit-exact engine; float: the float reference (by the file)"},
     {"backend", 0, CHOICE("WHERE", backend, "cpu|device|rtl"), CLI_RUN | CLI_PPL,

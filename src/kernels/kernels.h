@@ -94,7 +94,7 @@ typedef void acc_scale_fn(const int32_t *isum, const float *rscale, float scale,
                           uint32_t n);
 
 typedef struct acc_kernels {
-    const char *name; /* "scalar", "avx2", "avx512", "amx", "neon", "dotprod", "i8mm" */
+    const char *name; /* "scalar", "avx2", "avxvnni", "avx512", "amx", "neon", "dotprod", "i8mm" */
     struct {
         acc_matvec_fn *matvec;
         acc_matmul_fn *matmul;
@@ -127,6 +127,7 @@ void acc_kernels_available(const char *names[8]);
 void acc_kernels_init_scalar(acc_kernels *k);
 #ifdef ACC_HAVE_X86
 void acc_kernels_init_avx2(acc_kernels *k);
+void acc_kernels_init_avxvnni(acc_kernels *k);
 void acc_kernels_init_avx512(acc_kernels *k); /* needs F, BW, VL, DQ, VBMI, VNNI */
 void acc_kernels_init_amx(acc_kernels *k);    /* needs TILE, INT8, and what avx512 needs */
 #endif

@@ -40,6 +40,11 @@ static bool has_avx2(void)
     return (saved_states() & STATES_AVX) == STATES_AVX && (cpuid(1, 0).c & need) == need && (cpuid(7, 0).b & bit_AVX2);
 }
 
+static bool has_avxvnni(void)
+{
+    return has_avx2() && (cpuid(7, 1).a & bit_AVXVNNI);
+}
+
 static bool has_avx512(void)
 {
 #ifdef ACC_SIMDE
@@ -96,7 +101,7 @@ static bool always(void)
 static const kernel_set sets[] = {
     {"scalar", false, always, acc_kernels_init_scalar},
 #ifdef ACC_HAVE_X86
-    {"avx2", false, has_avx2, acc_kernels_init_avx2},
+    {"avx2", false, has_avx2, acc_kernels_init_avx2},      {"avxvnni", false, has_avxvnni, acc_kernels_init_avxvnni},
 #ifdef ACC_SIMDE
     {"avx512", true, has_avx512, acc_kernels_init_avx512},
 #else

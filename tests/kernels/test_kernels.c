@@ -11,7 +11,7 @@
 static const char *const sets[] = {
     "scalar",
 #ifdef ACC_HAVE_X86
-    "avx2",   "avx512",  "amx",
+    "avx2",   "avxvnni", "avx512", "amx",
 #endif
 #ifdef ACC_HAVE_NEON
     "neon",   "dotprod", "i8mm",

@@ -73,7 +73,7 @@ class Shell(Case):
             (["accllm", "run", "--kv", ""], ["4", "8"]),
             (["accllm", "run", "--kv", "="], ["4", "8"]),
             (["accllm", "run", "--kv", "=", "8"], ["8"]),
-            (["accllm", "run", "m.gguf", "--isa", "avx"], ["avx2", "avx512"]),
+            (["accllm", "run", "m.gguf", "--isa", "avx"], ["avx2", "avxvnni", "avx512"]),
             (["accllm", "eval", "ppl", "--bos", "o"], ["once"]),
             (["accllm", "serve", "--state-dir", "fo"], ["folder"]),
             (["accllm", "help", "--format", ""], ["man", "bash", "zsh", "fish"]),

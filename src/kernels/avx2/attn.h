@@ -1,11 +1,8 @@
-/* What the two attention kernels of the AVX2 set have in common, apart from docs/numerics.md's steps 2 to 4. */
+/* What the attention kernels of both sets have in common, apart from docs/numerics.md's steps 2 to 4. */
 #ifndef ACC_KERNELS_AVX2_ATTN_H
 #define ACC_KERNELS_AVX2_ATTN_H
 
 #include "kernels/avx2/softmax.h"
-
-void acc_attn4_avx2(const acc_attn_segment *g, void *scratch);
-void acc_attn8_avx2(const acc_attn_segment *g, void *scratch);
 
 /* s = float(n) * (kscale * c) + beta */
 ACC_INLINE __m256 attn_score(__m256i n, __m256 kscale, const acc_attn_query *q)

@@ -113,7 +113,7 @@ ACC_INLINE void heads(const acc_attn_segment *g, uint32_t h0, const int nh, acc_
     }
 }
 
-void acc_attn8_avx2(const acc_attn_segment *g, void *scratch)
+void acc_avx2_attn8(const acc_attn_segment *g, void *scratch)
 {
     ACC_ATTN_EACH_GROUP(g, scratch, heads)
 }

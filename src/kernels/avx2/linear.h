@@ -1,5 +1,5 @@
 /*
- * What the linear kernels of the AVX2 set share.
+ * What the linear kernels of the sets "avx2" and "avxvnni" share.
  *
  * W2S is repacked into nibble pairs, because AVX2 looks up 16 bytes at a time: a nibble is position << 2 | value, and
  * a quad is the sum of two of them. Blocks of 32 rows, one after the other; in a block every column group in order: for
@@ -40,5 +40,8 @@ void acc_avx2_w2s_repack(const acc_weight *w, uint8_t *dst);
 
 acc_matvec_fn acc_avx2_w2s_matvec, acc_avx2_w2_matvec, acc_avx2_w4_matvec, acc_avx2_w8_matvec;
 acc_matmul_fn acc_avx2_w2s_matmul, acc_avx2_w2_matmul, acc_avx2_w4_matmul, acc_avx2_w8_matmul;
+
+acc_matvec_fn acc_avxvnni_w2_matvec, acc_avxvnni_w4_matvec, acc_avxvnni_w8_matvec;
+acc_matmul_fn acc_avxvnni_w2s_matmul, acc_avxvnni_w2_matmul, acc_avxvnni_w4_matmul, acc_avxvnni_w8_matmul;
 
 #endif

@@ -146,8 +146,8 @@ static void row_block(const acc_matmul *e, const tokens *t, uint32_t rb, uint8_t
     }
 }
 
-void acc_avx2_matmul(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                     uint32_t rb0, uint32_t rb1, uint8_t *scratch)
+void ACC_AVX2(matmul)(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                      uint32_t rb0, uint32_t rb1, uint8_t *scratch)
 {
     int32_t *y = (int32_t *)(void *)(scratch + DENSE_BYTES);
     const tokens t = pack_tokens(e, a, lda, n_tokens, (uint8_t *)(y + (size_t)n_tokens * ACC_TILE_ROWS));
@@ -158,8 +158,8 @@ void acc_avx2_matmul(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t 
     }
 }
 
-void acc_avx2_w2_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                        uint32_t rb0, uint32_t rb1, void *scratch)
+void ACC_AVX2(w2_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                         uint32_t rb0, uint32_t rb1, void *scratch)
 {
     const acc_matmul e = {.w = w,
                           .expand = expand_w2,
@@ -168,18 +168,48 @@ void acc_avx2_w2_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32
                           .parts = 1,
                           .rows_bytes = 16 * w->group,
                           .offset = 3};
-    acc_avx2_matmul(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    ACC_AVX2(matmul)(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 
-void acc_avx2_w4_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                        uint32_t rb0, uint32_t rb1, void *scratch)
+void ACC_AVX2(w4_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                         uint32_t rb0, uint32_t rb1, void *scratch)
 {
     const acc_matmul e = {.w = w,
                           .expand = expand_w4,
                           .blocks = blocks,
                           .tokens = TOKENS,
-                          .parts = w->group == 128 ? 2 : 1,
+                          .parts = ACC_SUM_BITS == 16 && w->group == 128 ? 2 : 1,
                           .rows_bytes = 16 * w->group,
                           .offset = 8};
-    acc_avx2_matmul(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    ACC_AVX2(matmul)(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
+
+#ifdef ACC_AVXVNNI
+
+static const uint8_t *expand_w8(const acc_matmul *e, uint32_t cg, uint32_t rb, uint8_t *dense)
+{
+    const uint8_t *src = take_tile(e, cg, rb);
+    const __m256i flip = _mm256_set1_epi8(-128);
+    for (uint32_t q = 0; q < e->w->group / 4; q++, dense += 64)
+        for (uint32_t i = 0; i < 4; i++, src += 64) {
+            uint8_t *to = dense + i * e->rows_bytes;
+            store256(to, _mm256_xor_si256(load256(src), flip));
+            store256(to + 32, _mm256_xor_si256(load256(src + 32), flip));
+        }
+    return NULL;
+}
+
+void acc_avxvnni_w8_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
+                           size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    const acc_matmul e = {.w = w,
+                          .expand = expand_w8,
+                          .blocks = blocks,
+                          .tokens = TOKENS,
+                          .parts = 1,
+                          .rows_bytes = 16 * w->group,
+                          .offset = 128};
+    ACC_AVX2(matmul)(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+}
+
+#endif

@@ -28,7 +28,7 @@ struct acc_matmul {
 };
 
 /* As acc_matmul_fn, which see. */
-void acc_avx2_matmul(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                     uint32_t rb0, uint32_t rb1, uint8_t *scratch);
+void ACC_AVX2(matmul)(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                      uint32_t rb0, uint32_t rb1, uint8_t *scratch);
 
 #endif

@@ -31,8 +31,8 @@ ACC_INLINE void rows16(const uint8_t *dense, uint32_t quads, const int8_t *a, co
     const __m256i m0 = acc_scale(m), m1 = acc_scale(m + 8);
 #pragma GCC unroll 4
     for (int t = 0; t < n; t++, y += ACC_TILE_ROWS) {
-        store256(y, _mm256_add_epi32(load256(y), acc_scaled(s0[t], m0)));
-        store256(y + 8, _mm256_add_epi32(load256(y + 8), acc_scaled(s1[t], m1)));
+        store256(y, _mm256_add_epi32(load256(y), acc_scaled_words(s0[t], m0)));
+        store256(y + 8, _mm256_add_epi32(load256(y + 8), acc_scaled_words(s1[t], m1)));
     }
 }
 
@@ -103,8 +103,8 @@ static const uint8_t *expand(const acc_matmul *e, uint32_t cg, uint32_t rb, uint
 /* Fewer tokens than this are cheaper one by one. */
 #define FEW_TOKENS 3
 
-void acc_avx2_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                         uint32_t rb0, uint32_t rb1, void *scratch)
+void ACC_AVX2(w2s_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
+                          size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
 {
     if (n_tokens < FEW_TOKENS) {
         for (uint32_t t = 0; t < n_tokens; t++) acc_avx2_w2s_matvec(w, a + t * lda, isum + t * ldi, rb0, rb1, scratch);
@@ -120,5 +120,5 @@ void acc_avx2_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint3
                           .parts = 1,
                           .rows_bytes = 16 * w->group + 64,
                           .flip = 0x80};
-    acc_avx2_matmul(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    ACC_AVX2(matmul)(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }

@@ -73,7 +73,7 @@ static bool attn_query(const float *q, const float *cos, const float *sin, const
 
 void acc_kernels_init_avx2_attn(acc_kernels *k)
 {
-    k->attn4 = acc_attn4_avx2;
-    k->attn8 = acc_attn8_avx2;
+    k->attn4 = acc_avx2_attn4;
+    k->attn8 = acc_avx2_attn8;
     k->attn_query = attn_query;
 }
