@@ -64,14 +64,20 @@ ACC_INLINE void rows16(const acc_matmul *e, const uint8_t *dense, const int8_t *
     }
 }
 
-#define BLOCK(n)                                                                                           \
-    static void block##n(const acc_matmul *e, const uint8_t *dense, const int8_t *a, const int32_t *start, \
-                         const uint8_t *m, int32_t *y)                                                     \
-    {                                                                                                      \
-        const uint32_t part = e->w->group / e->parts;                                                      \
-        for (uint32_t i = 0; i < ACC_TILE_ROWS; i += 16, dense += e->rows_bytes)                           \
-            for (uint32_t p = 0; p < e->parts; p++)                                                        \
-                rows16(e, dense + p * part * 16, a + p * part, start + p, m ? m + i : NULL, y + i, n);     \
+/* The inner function stands alone: inlined, clang 14 keeps its sums in memory. */
+#define BLOCK(n)                                                                                                 \
+    static __attribute__((noinline)) void rows16_##n(const acc_matmul *e, const uint8_t *dense, const int8_t *a, \
+                                                     const int32_t *start, const uint8_t *m, int32_t *y)         \
+    {                                                                                                            \
+        rows16(e, dense, a, start, m, y, n);                                                                     \
+    }                                                                                                            \
+    static void block##n(const acc_matmul *e, const uint8_t *dense, const int8_t *a, const int32_t *start,       \
+                         const uint8_t *m, int32_t *y)                                                           \
+    {                                                                                                            \
+        const uint32_t part = e->w->group / e->parts;                                                            \
+        for (uint32_t i = 0; i < ACC_TILE_ROWS; i += 16, dense += e->rows_bytes)                                 \
+            for (uint32_t p = 0; p < e->parts; p++)                                                              \
+                rows16_##n(e, dense + p * part * 16, a + p * part, start + p, m ? m + i : NULL, y + i);          \
     }
 BLOCK(1)
 BLOCK(2)
