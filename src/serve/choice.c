@@ -53,7 +53,7 @@ static bool room_for_text(acc_choice *c, size_t n)
 static bool add_text(acc_choice *c, const char *text, size_t n)
 {
     if (!room_for_text(c, n)) return false;
-    memcpy(c->text + c->n_text, text, n);
+    if (n > 0) memcpy(c->text + c->n_text, text, n); /* a box without text may have no memory for it */
     c->n_text += n;
     return true;
 }

@@ -25,6 +25,13 @@ def read(path):
         return f.read()
 
 
+def when_written(path):
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 class Train(Case):
     @classmethod
     def setUpClass(cls):
@@ -54,11 +61,12 @@ class Train(Case):
         self.assertEqual(r.stdout, "")
 
     def interrupted(self, out, number, seconds, *more):
-        """True if the run was ended by the signal before it was done."""
+        """True if the run was ended by the signal, some time after it wrote a checkpoint, before it was done."""
+        before = when_written(out + ".checkpoint")
         p = subprocess.Popen(self.command(out, "--checkpoint-minutes", "0", *more), stdout=subprocess.DEVNULL,
                              stderr=subprocess.PIPE)
         deadline = time.monotonic() + 60
-        while not os.path.exists(out + ".checkpoint") and p.poll() is None and time.monotonic() < deadline:
+        while when_written(out + ".checkpoint") == before and p.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(seconds)
         p.send_signal(number)
