@@ -56,7 +56,7 @@ typedef struct tables {
     __m256i values, places;
 } tables;
 
-/* 16 rows of two quads; sum[2]: of -128 * weights, rows 0..7 and 8..15. */
+/* 16 rows of two quads; sum[2]: of 128 * weights, rows 0..7 and 8..15. */
 static inline void expand_rows16(__m256i quad0, __m256i quad1, const tables *t, uint8_t *dense, __m256i sum[2])
 {
     const __m256i second = _mm256_set1_epi32(0x04040000), offset = _mm256_set1_epi8(-128);
