@@ -210,9 +210,10 @@ static void a_path_need_not_be_utf8(void **state)
     fixture f;
     start(&f, &o);
     char *plain = f.out;
-    f.out = malloc(strlen(plain) + 16);
+    const size_t size = strlen(plain) + 16;
+    f.out = malloc(size);
     assert_non_null(f.out);
-    (void)sprintf(f.out, "%s\u00e9\xe9.gguf", plain);
+    (void)snprintf(f.out, size, "%s\u00e9\xe9.gguf", plain);
     f.p.method = "rtn";
     must_compress(&f, NULL);
     acc_file report;

@@ -147,9 +147,14 @@ static void unpack_sums(const int32_t *y, uint32_t n_tokens, int32_t *isum, size
             acc_store512(isum + t * ldi + 16 * i, acc_load512(y + ((t / TOKENS * 4 + i) * TOKENS + t % TOKENS) * 16));
 }
 
-static void matmul(expand_fn *expand, scaling by, const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,
-                   int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1, uint8_t *scratch)
+/* few: the kernel of a chunk that is too short for tiles. */
+static void matmul(acc_matmul_fn *few, expand_fn *expand, scaling by, const acc_weight *w, const int8_t *a, size_t lda,
+                   uint32_t n_tokens, int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1, uint8_t *scratch)
 {
+    if (n_tokens < ACC_AMX_FEW) {
+        few(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+        return;
+    }
     const size_t bytes = acc_weight_tile_bytes(w);
     const uint32_t tiles = (n_tokens + TOKENS - 1) / TOKENS, group = w->group, step = acc_amx_step(w);
     const size_t n_y = (size_t)tiles * TOKENS * ACC_TILE_ROWS;
@@ -177,26 +182,18 @@ static void matmul(expand_fn *expand, scaling by, const acc_weight *w, const int
 void acc_amx_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
                         uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    if (n_tokens < ACC_AMX_FEW)
-        acc_avx512_w2s_matmul(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
-    else
-        matmul(expand_w2s, WORDS, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    matmul(acc_avx512_w2s_matmul, expand_w2s, WORDS, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 
 void acc_amx_w2_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
                        uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    if (n_tokens < ACC_AMX_FEW)
-        acc_avx512_w2_matmul(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
-    else
-        matmul(expand_w2, w->group <= 64 ? WORDS : LONGS, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    const scaling by = w->group <= 64 ? WORDS : LONGS;
+    matmul(acc_avx512_w2_matmul, expand_w2, by, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 
 void acc_amx_w4_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
                        uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    if (n_tokens < ACC_AMX_FEW)
-        acc_avx512_w4_matmul(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
-    else
-        matmul(expand_w4, LONGS, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    matmul(acc_avx512_w4_matmul, expand_w4, LONGS, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
