@@ -48,19 +48,21 @@ int32_t acc_rne(float x)
     return x < 0 ? -(int32_t)((magic - x) - magic) : (int32_t)((x + magic) - magic);
 }
 
-/* Partial j += partial j + 32, then 16, 8, 4, 2, 1. */
-static float fold(float p[64])
+/* p[j] += p[j + half] for all j < half. */
+static inline __attribute__((always_inline)) void halve(float p[64], const uint32_t half)
 {
-    for (uint32_t half = 32; half > 0; half /= 2)
-        for (uint32_t j = 0; j < half; j++) p[j] += p[j + half];
-    return p[0];
+    for (uint32_t j = 0; j < half; j++) p[j] += p[j + half];
 }
 
-float acc_sum(const float *x, uint32_t n)
+/* One loop for each half, so that each is compiled for its length. */
+static inline __attribute__((always_inline)) float fold(float p[64])
 {
-    float p[64] = {0};
-    for (uint32_t i = 0; i < n; i++) p[i % 64] += x[i];
-    return fold(p);
+    halve(p, 32);
+    halve(p, 16);
+    halve(p, 8);
+    halve(p, 4);
+    halve(p, 2);
+    return p[0] + p[1];
 }
 
 float acc_sum_squares(const float *x, uint32_t n)
@@ -71,6 +73,8 @@ float acc_sum_squares(const float *x, uint32_t n)
 float acc_sum_products(const float *x, const float *y, uint32_t n)
 {
     float p[64] = {0};
-    for (uint32_t i = 0; i < n; i++) p[i % 64] += x[i] * y[i];
+    for (; n >= 64; n -= 64, x += 64, y += 64)
+        for (uint32_t j = 0; j < 64; j++) p[j] += x[j] * y[j];
+    for (uint32_t j = 0; j < n; j++) p[j] += x[j] * y[j];
     return fold(p);
 }
