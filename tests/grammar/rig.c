@@ -102,7 +102,7 @@ bool rig_has(const rig *r, const accllm_grammar *g, const char *text)
     return rig_follow(r, g, text, strlen(text), &can_end) == strlen(text) && can_end;
 }
 
-bool rig_draw(const rig *r, const accllm_grammar *g, uint64_t seed, char *text, size_t cap)
+size_t rig_draw(const rig *r, const accllm_grammar *g, uint64_t seed, char *text, size_t cap)
 {
     accllm_matcher *m;
     size_t used = 0, len;
@@ -124,7 +124,7 @@ bool rig_draw(const rig *r, const accllm_grammar *g, uint64_t seed, char *text, 
     }
     text[used] = '\0';
     accllm_matcher_free(&m);
-    return ended;
+    return ended ? used : SIZE_MAX;
 }
 
 void rig_add(char *text, size_t size, size_t *used, const char *format, ...)

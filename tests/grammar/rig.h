@@ -22,8 +22,9 @@ bool rig_allowed(const uint64_t *mask, int32_t id);
 size_t rig_follow(const rig *r, const accllm_grammar *g, const char *text, size_t len, bool *can_end);
 /* True if the grammar has the text. */
 bool rig_has(const rig *r, const accllm_grammar *g, const char *text);
-/* Draws tokens at random until the text ends; false if it is longer than cap - 1 bytes. It is terminated. */
-bool rig_draw(const rig *r, const accllm_grammar *g, uint64_t seed, char *text, size_t cap);
+/* Draws tokens at random until the text ends, and returns its length; SIZE_MAX if it is longer than cap - 1 bytes. It
+ * is terminated. */
+size_t rig_draw(const rig *r, const accllm_grammar *g, uint64_t seed, char *text, size_t cap);
 
 /* Adds to a text of `size` bytes as printf() would, behind its first *used; the test fails where it does not fit. */
 void rig_add(char *text, size_t size, size_t *used, const char *format, ...) __attribute__((format(printf, 4, 5)));
