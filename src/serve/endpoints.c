@@ -18,7 +18,7 @@ void acc_serve_health(acc_http *h, struct evhttp_request *req, const char *path,
         acc_http_json(h, req, 200, json_pack("{s:s}", "status", "ok"));
         return;
     }
-    (void)acc_refuse(&p, 503, "shutting_down", NULL, "the server is shutting down");
+    acc_refuse_shutting_down(h, &p);
     acc_http_refuse(h, req, &p);
 }
 

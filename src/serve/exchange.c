@@ -83,7 +83,7 @@ static int retry_after(acc_http *h)
     return seconds < 1 ? 1 : seconds > 60 ? 60 : (int)seconds;
 }
 
-static void refuse_shutting_down(acc_http *h, acc_problem *p)
+void acc_refuse_shutting_down(acc_http *h, acc_problem *p)
 {
     (void)acc_refuse(p, 503, "shutting_down", NULL, "the server is shutting down");
     p->retry_after = retry_after(h);
@@ -93,7 +93,7 @@ static void fail_sequence(acc_exchange *x, const acc_sequence *q)
 {
     acc_problem p;
     if (q->error.code == ACCLLM_E_CANCELLED)
-        refuse_shutting_down(x->h, &p);
+        acc_refuse_shutting_down(x->h, &p);
     else
         (void)acc_refuse(&p, 500, NULL, NULL, "%s", q->error.text);
     fail(x, &p);
@@ -247,7 +247,7 @@ static bool submit(acc_exchange *x, acc_problem *p)
     accllm_status status = acc_scheduler_submit(x->h->scheduler, &x->ticket);
     if (status == ACCLLM_OK) return true;
     if (status != ACCLLM_E_LIMIT) {
-        refuse_shutting_down(x->h, p);
+        acc_refuse_shutting_down(x->h, p);
         return false;
     }
     (void)acc_refuse(p, 429, "queue_full", NULL, "too many requests are waiting");

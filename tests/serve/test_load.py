@@ -1,5 +1,6 @@
 """accllm serve with many clients: answers that do not depend on company, clients that leave, a full queue, slow readers,
 the end by SIGTERM."""
+import http.client
 import json
 import signal
 import socket
@@ -160,6 +161,9 @@ def unread_stream(s):
 class End(unittest.TestCase):
     def test_running_answers_may_end(self):
         with Server(MODELS.tiny, "--parallel", "1", "--drain", "1000") as s:
+            client = http.client.HTTPConnection(s.host, s.port, timeout=60)
+            client.request("GET", "/health")
+            client.getresponse().read()
             running = s.open("/v1/completions", {**LONG, "max_tokens": 2000, "stream": True,
                                                  "stream_options": {"include_usage": True}})
             s.wait_for("sessions_running", 1)
@@ -169,6 +173,10 @@ class End(unittest.TestCase):
             refused = waiting.recv(65536)
             self.assertIn(b"503", refused.split(b"\r\n")[0])
             self.assertIn(b"\r\nRetry-After: ", refused)
+            client.request("GET", "/health")  # a connection that was there before the port was closed
+            health = client.getresponse()
+            self.assertEqual((health.status, json.load(health)["error"]["code"]), (503, "shutting_down"))
+            self.assertGreater(int(health.headers["Retry-After"]), 0)
             got = b""
             while more := running.recv(65536):
                 got += more
