@@ -57,7 +57,7 @@ static void pin_system(const serve_state *s, accllm_session_params *sp)
     enum { USUAL = 256 };
     const uint32_t quarter = s->engine.info->n_ctx_train / 4;
     const uint32_t usual = quarter < USUAL ? quarter : USUAL;
-    cli_pin(&s->engine, s->o, s->o->sinks >= 0 ? (uint32_t)s->o->sinks : usual, sp);
+    sp->sinks = s->o->sinks >= 0 ? (uint32_t)s->o->sinks : usual;
 }
 
 static int create(serve_state *s)

@@ -61,14 +61,6 @@ int cli_prompt_turn(const cli_engine *e, const char *message, int32_t **ids, siz
     return CLI_OK;
 }
 
-void cli_pin(const cli_engine *e, const cli_options *o, uint32_t sinks, accllm_session_params *sp)
-{
-    sp->sinks = sinks;
-    if (o->window != 0 || e->info->n_ctx_train <= sinks) return;
-    uint32_t most = e->info->n_ctx_train - sinks, usual = e->info->default_window;
-    sp->window = usual > 0 && usual < most ? usual : most < 2048 ? most : 2048;
-}
-
 int cli_pin_system(const cli_engine *e, const cli_options *o, const char *system, accllm_session_params *sp)
 {
     if (!system) {
@@ -90,7 +82,7 @@ int cli_pin_system(const cli_engine *e, const cli_options *o, const char *system
                   e->info->n_ctx_train);
         return CLI_FAILED;
     }
-    cli_pin(e, o, (uint32_t)n, sp);
+    sp->sinks = (uint32_t)n;
     return CLI_OK;
 }
 

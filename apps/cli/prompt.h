@@ -12,9 +12,7 @@ int cli_prompt_chat(const cli_engine *e, const accllm_chat_message *messages, si
                     int32_t **ids, size_t *n);
 /* What follows the assistant's answer up to the next one: the answer's end and the user's next message. */
 int cli_prompt_turn(const cli_engine *e, const char *message, int32_t **ids, size_t *n);
-/* The session's sinks, and the window where the options do not say: what the trained context leaves. */
-void cli_pin(const cli_engine *e, const cli_options *o, uint32_t sinks, accllm_session_params *sp);
-/* Sinks of the size of the system message, and a window that fits beside them. */
+/* Sinks of the size of the system message. */
 int cli_pin_system(const cli_engine *e, const cli_options *o, const char *system, accllm_session_params *sp);
 /* The seed of the options, or one from the system's generator. */
 uint64_t cli_seed(const cli_options *o);

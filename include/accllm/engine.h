@@ -66,7 +66,7 @@ typedef enum accllm_backend {
 typedef struct accllm_session_params {
     size_t struct_size;
     uint32_t sinks;      /* UINT32_MAX: the file's default */
-    uint32_t window;     /* 0: the file's default */
+    uint32_t window;     /* 0: the file's default, at most the trained context less the sinks */
     bool full_attention; /* no window: n_ctx positions are kept, more is refused (E_LIMIT) */
     uint32_t n_ctx;      /* with full_attention; 0: the trained context */
     uint32_t kv_bits;    /* 4 or 8; 0: the file's default. Float reference: 0 or 32 is a float cache */

@@ -121,7 +121,7 @@ typedef struct accllm_ladder_params {
     size_t struct_size;
     accllm_ppl_params ppl;    /* the windows; progress is called for the ladder as a whole. No stream */
     uint32_t sinks;           /* from the second rung on; UINT32_MAX: the model's default */
-    uint32_t window, kv_bits; /* 0: the model's defaults */
+    uint32_t window, kv_bits; /* 0: the model's defaults, as accllm_session_params has them */
     uint32_t chunk;
     bool force, use_mmap;
 } accllm_ladder_params;

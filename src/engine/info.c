@@ -110,3 +110,10 @@ void acc_info_default_window(accllm_model_info *info)
     uint32_t room = info->n_ctx_train > info->default_sinks ? info->n_ctx_train - info->default_sinks : 1;
     info->default_window = room < 2048 ? room : 2048;
 }
+
+uint32_t acc_info_window(const accllm_model_info *info, uint32_t sinks)
+{
+    if (info->n_ctx_train <= sinks) return info->default_window; /* no window fits */
+    const uint32_t room = info->n_ctx_train - sinks;
+    return info->default_window < room ? info->default_window : room;
+}

@@ -51,6 +51,8 @@ void acc_info_packed(accllm_model_info *info, const acc_packed *m);
 void acc_info_source(accllm_model_info *info, const acc_source *src);
 /* File and random models alike: a window of 0 in the file means the rule of design section 9. */
 void acc_info_default_window(accllm_model_info *info);
+/* The window where none is asked for: the default one, less what more sinks than usual need of the trained context. */
+uint32_t acc_info_window(const accllm_model_info *info, uint32_t sinks);
 
 /* An AccLLM file in the quantised engine whose matrices are changed between reading and preparing. */
 typedef accllm_status acc_packed_edit(void *user, acc_packed *m, accllm_error *err);

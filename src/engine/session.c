@@ -20,7 +20,7 @@ void accllm_session_params_init(accllm_session_params *p)
 static accllm_status resolve(accllm_session_params *p, const accllm_model_info *info, accllm_error *err)
 {
     if (p->sinks == UINT32_MAX) p->sinks = info->default_sinks;
-    if (p->window == 0) p->window = info->default_window;
+    if (p->window == 0) p->window = acc_info_window(info, p->sinks);
     if (p->n_ctx == 0) p->n_ctx = info->n_ctx_train;
     if (p->kv_bits == 0) p->kv_bits = info->default_kv_bits;
     if (p->kv_near == UINT32_MAX) p->kv_near = KV_NEAR;

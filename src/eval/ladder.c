@@ -180,7 +180,7 @@ static void set_session(ladder *l)
     acc_info_default_window(&info);
     accllm_session_params_init(&l->session);
     l->session.sinks = l->p->sinks == UINT32_MAX ? info.default_sinks : l->p->sinks;
-    l->session.window = l->p->window ? l->p->window : info.default_window;
+    l->session.window = l->p->window ? l->p->window : acc_info_window(&info, l->session.sinks);
     l->session.kv_bits = l->p->kv_bits ? l->p->kv_bits : info.default_kv_bits;
     l->session.chunk = l->p->chunk;
     l->session.force = l->p->force;

@@ -181,6 +181,16 @@ static void session_parameters_are_resolved_and_checked(void **state)
     assert_int_equal(accllm_session_eval(s, &id, 1, 1, &logits, &err), ACCLLM_OK);
     assert_true(accllm_session_trace_hash(s) == 0);
     accllm_session_free(&s);
+    const uint32_t sinks[] = {0, 384, 385, 511}, window[] = {128, 128, 127, 1}; /* of a trained context of 512 */
+    for (size_t i = 0; i < 4; i++) {
+        accllm_session_params_init(&p);
+        p.sinks = sinks[i];
+        assert_int_equal(accllm_session_create(&s, m, &p, &err), ACCLLM_OK);
+        assert_int_equal(accllm_session_window(s), window[i]);
+        accllm_session_free(&s);
+    }
+    p.sinks = 512;
+    assert_int_equal(accllm_session_create(&s, m, &p, &err), ACCLLM_E_LIMIT);
     accllm_session_params_init(&p);
     p.window = 510;
     assert_int_equal(accllm_session_create(&s, m, &p, &err), ACCLLM_E_LIMIT);
