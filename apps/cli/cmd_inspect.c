@@ -160,7 +160,11 @@ int cmd_inspect(const cli_options *o)
     accllm_inspection *x = NULL;
     accllm_error err = {0};
     if (accllm_inspect(&x, path, o->verify, &err) != ACCLLM_OK) return cli_fail(&err);
-    rc = o->json ? print_json(o, x) : print_table(x);
+    if (o->verify && accllm_inspection_format_version(x) == 0) {
+        cli_error("%s: is not compressed: there are no codes to verify", path);
+        rc = CLI_FAILED;
+    }
+    if (rc == CLI_OK) rc = o->json ? print_json(o, x) : print_table(x);
     if (rc == CLI_OK && o->verify) cli_error("%s: every code and scale is valid", path);
     accllm_inspection_free(&x);
     return rc;

@@ -108,7 +108,8 @@ const cli_option cli_option_table[] = {
     {"reps", 'r', INT("N", reps, 1, 1000), CLI_BENCH, "repetitions (5)"},
     {"sessions", 0, INT("N", sessions, 1, 1024), CLI_BENCH,
      "sessions that decode together, in one pass over the weights a step; token/s counts all (1)"},
-    {"verify", 0, FLAG(verify), CLI_INSPECT, "check every packed code and scale"},
+    {"verify", 0, FLAG(verify), CLI_INSPECT,
+     "check every packed code and scale; fails for a file that is not compressed"},
     {"bos", 0, FLAG(bos), CLI_TOKENIZE, "put the beginning-of-text token first"},
     {"special", 0, FLAG(special), CLI_TOKENIZE, "take the names of special tokens as those tokens"},
 

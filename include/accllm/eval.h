@@ -181,7 +181,8 @@ typedef struct accllm_tensor_info {
 } accllm_tensor_info;
 
 typedef struct accllm_inspection accllm_inspection;
-/* Reads the headers of any GGUF; with verify every packed code and scale is checked, E_FORMAT names the first bad. */
+/* Reads the headers of any GGUF, or of a llama2.c checkpoint; with verify every code and scale of an AccLLM file is
+ * checked (other files have none), E_FORMAT names the first bad. */
 ACCLLM_API accllm_status accllm_inspect(accllm_inspection **out, const char *path, bool verify, accllm_error *err);
 ACCLLM_API void accllm_inspection_free(accllm_inspection **i);
 ACCLLM_API const accllm_model_info *accllm_inspection_info(const accllm_inspection *i);

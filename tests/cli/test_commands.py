@@ -94,6 +94,10 @@ class Inspect(WithModels):
             self.assertEqual(r["n_layers"], 2)
             self.assertEqual(set(r["tensors"][0]), {"name", "format", "rows", "cols", "bytes", "group"})
 
+    def test_verify(self):
+        self.assertIs(self.json("inspect", self.w8, "--verify")["verified"], True)
+        self.fails(1, "inspect", self.src, "--verify", says="no codes to verify")
+
     def test_table(self):
         out, _ = self.run_it("inspect", "-m", self.w8)
         self.assertRegex(out, r"blk\.\*\.attn_q\S*\s+w8")
