@@ -10,7 +10,8 @@
  * ranges and escapes (\n \r \t \\ \" \[ \] \xHH \uHHHH \UHHHHHHHH), . for any character, names of rules, (groups), |
  * for alternatives, * + ? {m} {m,} {m,n}, # comments. A rule ends with its line, but for parentheses and behind a |.
  * Refused, with the reason: rules without a definition or with two, left recursion, a root that can never end, and what
- * is too large (1 MiB of text, 65,536 symbols, 16,384 rules, 128 groups in each other, repetitions above 1,000,000).
+ * is too large (1 MiB of text, 65,536 symbols, 16,384 rules, 128 groups in each other, repetitions above 1,000,000, or
+ * above 16 of what may be empty).
  *
  * JSON schemas: docs/server.md says what is supported; anything else that would constrain the text is refused by name.
  */
@@ -31,10 +32,11 @@ typedef struct accllm_grammar accllm_grammar;
 typedef struct accllm_vocabulary accllm_vocabulary;
 typedef struct accllm_matcher accllm_matcher;
 
-/* text: len bytes of UTF-8, GBNF. E_FORMAT: what is wrong, and in which line. */
+/* text: len bytes of UTF-8, GBNF. E_FORMAT: what is wrong, a misspelling with its line; E_UNSUPPORTED: left recursion;
+ * E_LIMIT: too large. */
 ACCLLM_API accllm_status accllm_grammar_parse(accllm_grammar **out, const char *text, size_t len, accllm_error *err);
 /* A grammar whose texts are JSON values that the schema allows. E_FORMAT: no JSON or no schema; E_UNSUPPORTED: the
- * schema has a keyword that this version cannot keep to, which the message names. */
+ * schema has a keyword that this version cannot keep to, which the message names; E_LIMIT: too large. */
 ACCLLM_API accllm_status accllm_grammar_from_json_schema(accllm_grammar **out, const char *schema, size_t len,
                                                          accllm_error *err);
 ACCLLM_API void accllm_grammar_free(accllm_grammar **g);
