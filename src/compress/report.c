@@ -18,8 +18,14 @@ static void totals(const acc_run *r, accllm_compress_result *res)
     struct stat st;
     for (uint32_t layer = 0; layer < hp->n_layers; layer++)
         for (int i = 0; i < ACC_LINEARS; i++) linear_bytes += (double)acc_weight_bytes(&r->shapes[layer][i]);
-    const double vectors = (2.0 * hp->n_layers + 1) * hp->n_embd;
-    bytes = linear_bytes + (double)acc_weight_bytes(&r->plan.embd) + 4 * vectors;
+    /* Norms and biases are parameters; what else belongs to the cache or undoes a scaling only takes bytes. */
+    double vectors = hp->n_embd, others = hp->tied ? hp->n_embd : 0;
+    for (int i = 0; i < ACC_VECTORS; i++) {
+        const acc_vector_place *p = &r->place[i];
+        if (p->id == ACC_T_EMBD_SCALE) continue; /* not of a layer */
+        *(p->id < ACC_T_COUNT ? &vectors : &others) += (double)p->n * hp->n_layers;
+    }
+    bytes = linear_bytes + (double)acc_weight_bytes(&r->plan.embd) + 4 * (vectors + others);
     params = linear + (double)hp->n_vocab * hp->n_embd + vectors;
     if (!hp->tied) {
         bytes += (double)acc_weight_bytes(&r->plan.output);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "accllm/eval.h"
 #include "fixture.h"
 #include "model/packed.h"
 
@@ -71,6 +72,18 @@ static void check_output(fixture *f, double linear_error, double head_error)
     acc_packed_free(&m);
 }
 
+/* What the run says of the file is what the file says of itself. */
+static void check_sizes(const fixture *f, const accllm_compress_result *r)
+{
+    accllm_inspection *x;
+    assert_int_equal(accllm_inspect(&x, f->out, true, NULL), ACCLLM_OK);
+    const accllm_model_info *info = accllm_inspection_info(x);
+    assert_true(fabs(r->bits_per_weight - info->bits_per_weight) < 1e-9);
+    assert_true(fabs(r->bits_per_weight_total - info->bits_per_weight_total) < 1e-9);
+    assert_true(r->file_bytes == info->file_bytes);
+    accllm_inspection_free(&x);
+}
+
 static void every_format_and_method(void **state)
 {
     (void)state;
@@ -92,7 +105,7 @@ static void every_format_and_method(void **state)
         f.p.head = cases[i].head;
         must_compress(&f, &r);
         assert_true(r.bits_per_weight > 1.7 && r.bits_per_weight < 14);
-        assert_true(r.file_bytes > 0);
+        check_sizes(&f, &r);
         assert_int_equal(r.resumed_layers, 0);
         assert_true(f.watch.last == 1 && !f.watch.fell);
         assert_non_null(strstr(f.watch.notes, "memory: about"));
