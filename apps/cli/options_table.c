@@ -86,7 +86,7 @@ const cli_option cli_option_table[] = {
     {"ctx", 0, INT("N", ctx, 2, U32), CLI_WINDOWS, "tokens evaluated together (2048, at most the trained context)"},
     {"stride", 0, INT("N", stride, 1, U32), CLI_WINDOWS, "tokens scored per window (ctx)"},
     {"stream", 0, FLAG(stream), CLI_PPL, "one endless pass over the text instead of windows"},
-    {"bucket", 0, INT("N", bucket, 1, U32), CLI_PPL, "with --stream: tokens per reported bucket (10000)"},
+    {"bucket", 0, INT("N", bucket, 1, U32), CLI_PPL, "with --stream or --stride: tokens per reported bucket (10000)"},
     {"bos", 0, CHOICE("WHERE", bos_at, "auto|none|once|window"), CLI_WINDOWS,
      "where a beginning-of-text token stands: none, once (before the text), window (before each); auto: window if the "
      "tokenizer's metadata says that it adds one, else none (auto)"},

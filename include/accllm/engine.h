@@ -104,7 +104,8 @@ ACCLLM_API uint64_t accllm_session_bytes(const accllm_session *s);    /* memory 
 ACCLLM_API uint32_t accllm_session_sinks(const accllm_session *s);
 ACCLLM_API uint32_t accllm_session_window(const accllm_session *s);
 ACCLLM_API uint32_t accllm_session_kv_bits(const accllm_session *s);
-/* Hash of every layer's residual and of all logits returned so far; 0 without trace. */
+/* Hash of every layer's residual and of all logits returned so far (float reference: of the logits alone); 0 without
+ * trace. */
 ACCLLM_API uint64_t accllm_session_trace_hash(const accllm_session *s);
 /* For benchmarks: sets the position to depth and fills sinks and window with pseudo-random codes of a fixed seed; the
  * session is not to be taken back behind that position, nor saved. */

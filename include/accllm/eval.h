@@ -26,7 +26,7 @@ typedef struct accllm_ppl_params {
     bool whole_windows; /* leave out the last window if it is short (GPTQ's protocol) */
     accllm_bos bos;
     uint64_t max_tokens; /* 0: all of the text */
-    uint32_t bucket;     /* with stream: tokens per bucket, 10000 */
+    uint32_t bucket;     /* with stream, or stride < ctx: tokens per bucket, 10000 */
     /* so_far: the perplexity, or the divergence (accllm_eval_kl) */
     void (*progress)(void *user, double fraction, double so_far, double seconds_left);
     void *user;
@@ -52,7 +52,7 @@ ACCLLM_API void accllm_ppl_params_init(accllm_ppl_params *p);
 /* The text (len bytes) is cut into tokens as one piece, then into windows of ctx tokens; a window's first token has no
  * score. With stride < ctx only the last `stride` tokens of each window are scored, except in the first. nats_per_byte
  * is the sum of all scores over the bytes of the scored tokens: it compares models of different vocabularies. E_ARG: a
- * BOS is asked for that the tokenizer lacks, or the text is too short. */
+ * BOS is asked for that the tokenizer lacks, or the text is too short; E_UNSUPPORTED: the model has no tokenizer. */
 ACCLLM_API accllm_status accllm_eval_ppl(accllm_model *m, const accllm_session_params *sp, const char *text, size_t len,
                                          const accllm_ppl_params *p, accllm_ppl_result *r, accllm_error *err);
 ACCLLM_API void accllm_ppl_result_free(accllm_ppl_result *r);
@@ -141,11 +141,13 @@ ACCLLM_API void accllm_ladder_params_init(accllm_ladder_params *p);
  *   +KV4  w8_path's weights, dequantised, in the float reference; keys and values pass through the cache's codes with
  *         that file's key means: rounding the weights to 8 bits is part of this rung
  *   +A8   w8_path in the quantised engine: 8-bit activations and queries, integer attention
- *   +2:4  the same with zeros where the packed model drops weights. The weights that stay are the source's, not what
- * the compressor made of them: what dropping costs when nothing makes up for it. Left out for dense formats +W2   the
- * packed model as it runs model_path: an AccLLM file; ref_path: the checkpoint it was made of; w8_path: the same
- * checkpoint compressed to W8. E_ARG: models of different shapes or tokenizers, a model without tokenizer, or no
- * windows. On failure *r holds the rungs that were done. */
+ *   +2:4  the same with zeros where the packed model drops weights. The weights that stay are the source's, not
+ *         what the compressor made of them: what dropping costs when nothing makes up for it. Left out for dense
+ *         formats
+ *   +W2   the packed model as it runs
+ * model_path: an AccLLM file; ref_path: the checkpoint it was made of; w8_path: the same checkpoint compressed to W8.
+ * E_ARG: models of different shapes or tokenizers, or no windows; E_UNSUPPORTED: a model without tokenizer. On failure
+ * *r holds the rungs that were done. */
 ACCLLM_API accllm_status accllm_eval_ladder(accllm_runtime *rt, const char *model_path, const char *ref_path,
                                             const char *w8_path, const char *text, size_t len,
                                             const accllm_ladder_params *p, accllm_ladder_result *r, accllm_error *err);
