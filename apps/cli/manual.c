@@ -178,6 +178,9 @@ void cli_manual_main(void)
         ".SH ENVIRONMENT\n"
         ".TP\n.B ACCLLM_ISA\nthe instruction set where \\fB\\-\\-isa\\fR does not say\n"
         ".TP\n.B ACCLLM_API_KEY\nthe key of \\fBaccllm serve\\fR where no option gives one\n"
+        ".TP\n.B ACCLLM_RTL\nthe accelerator's RTL for \\fB\\-\\-backend rtl\\fR, a shared object that "
+        "scripts/build\\-rtl makes\n"
+        ".TP\n.B TMPDIR\nwhere \\fBaccllm eval ladder\\fR makes its 8\\-bit file if none is named (/tmp)\n"
         ".TP\n.B NOTIFY_SOCKET\nwhere \\fBaccllm serve\\fR tells a service manager its state (see sd_notify(3))\n"
         ".TP\n.B XDG_STATE_HOME\nthe folder of \\fBaccllm chat\\fR's history (\\(ti/.local/state)\n",
         stdout);
