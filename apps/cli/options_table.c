@@ -140,7 +140,7 @@ const cli_option cli_option_table[] = {
     {"state-every", 0, INT("S", state_every, 1, 86400), CLI_SERVE, "least seconds between two saves (10)"},
 
     /* attention and cache */
-    {"sinks", 0, INT("S", sinks, 0, U32 - 1), SESSION, "first tokens that are kept for ever (4)"},
+    {"sinks", 0, INT("S", sinks, 0, U32 - 1), SESSION, "first tokens that are kept for ever, up to 1024 (4)"},
     {"window", 0, INT("W", window, 1, U32), SESSION,
      "last tokens that are kept (2048, at most the trained context less the sinks)"},
     {"full-attention", 0, FLAG(full_attention), SESSION & ~CLI_LADDER, "no window: keep all tokens, up to --ctx"},
@@ -149,7 +149,8 @@ const cli_option cli_option_table[] = {
     {"kv", 0, NUMBER_CHOICE("BITS", kv, "4|8"), SESSION, "bits of the key/value cache: 4, 8 (by the file)"},
     {"kv-near", 0, INT("N", kv_near, 0, 256), SESSION & ~CLI_LADDER,
      "with 4 bits: last tokens that are kept at 8 bits too (64)"},
-    {"chunk", 0, INT("N", chunk, 1, U32), SESSION, "prompt tokens computed together (128)"},
+    {"chunk", 0, INT("N", chunk, 1, U32), SESSION,
+     "prompt tokens computed together, up to 4096, for serve less the sessions (128)"},
     {"force", 0, FLAG(force), SESSION, "allow sinks + window, or --ctx, above the trained context"},
 
     /* everywhere */

@@ -43,11 +43,11 @@ typedef struct accllm_batch_item {
 } accllm_batch_item;
 
 /* One step over n items. Each succeeds or fails by itself, as its status says: E_ARG (no session or tokens, one of
- * another model, one twice or in use by another call, a token outside the vocabulary, n out of range), E_LIMIT (its
- * context is full; no room for its tokens or logits in the batch beside the items before it), E_UNSUPPORTED (hidden
- * states of the float reference), E_NUMERIC; E_CANCELLED stops all. Returns OK if all succeeded, else the first failure
- * met, which err describes ("item 3: ..."). More than max_sessions items, or none: E_ARG for all, nothing is done. The
- * float reference runs the items one after the other. */
+ * another model, one of the accelerator, one twice or in use by another call, a token outside the vocabulary, n out of
+ * range), E_LIMIT (its context is full; no room for its tokens or logits in the batch beside the items before it),
+ * E_UNSUPPORTED (hidden states of the float reference), E_NUMERIC; E_CANCELLED stops all. Returns OK if all succeeded,
+ * else the first failure met, which err describes ("item 3: ..."). More than max_sessions items, or none: E_ARG for
+ * all, nothing is done. The float reference runs the items one after the other. */
 ACCLLM_API accllm_status accllm_batch_step(accllm_batch *b, accllm_batch_item *items, size_t n, accllm_error *err);
 
 #ifdef __cplusplus

@@ -30,7 +30,7 @@ typedef struct accllm_model_params {
 
 typedef struct accllm_model_info {
     char name[128];
-    char architecture[32]; /* of the source: "llama" */
+    char architecture[32]; /* of the source: "llama", "qwen2" */
     bool packed;           /* an AccLLM file */
     accllm_numerics numerics;
     uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx_train;
@@ -44,7 +44,8 @@ typedef struct accllm_model_info {
 } accllm_model_info;
 
 ACCLLM_API void accllm_model_params_init(accllm_model_params *p);
-/* path: an AccLLM file, a llama-architecture GGUF or a llama2.c checkpoint (the latter two: float reference). */
+/* path: an AccLLM file, a GGUF of llama or qwen2 architecture or a llama2.c checkpoint (the latter two: float
+ * reference). */
 ACCLLM_API accllm_status accllm_model_open(accllm_model **out, accllm_runtime *rt, const char *path,
                                            const accllm_model_params *p, accllm_error *err);
 /* A built-in shape ("llama2-7b", "llama3.2-1b", "tinyllama-1.1b", "qwen2.5-0.5b", "smollm2-135m") with random packed
@@ -65,13 +66,13 @@ typedef enum accllm_backend {
 
 typedef struct accllm_session_params {
     size_t struct_size;
-    uint32_t sinks;      /* UINT32_MAX: the file's default */
+    uint32_t sinks;      /* up to 1024; UINT32_MAX: the file's default */
     uint32_t window;     /* 0: the file's default, at most the trained context less the sinks */
     bool full_attention; /* no window: n_ctx positions are kept, more is refused (E_LIMIT) */
     uint32_t n_ctx;      /* with full_attention; 0: the trained context */
     uint32_t kv_bits;    /* 4 or 8; 0: the file's default. Float reference: 0 or 32 is a float cache */
-    uint32_t kv_near;    /* with 4 bits: the last tokens that are kept at 8 bits too; UINT32_MAX: 64 */
-    uint32_t chunk;      /* prefill chunk in tokens; 0: 128 */
+    uint32_t kv_near;    /* with 4 bits: the last tokens that are kept at 8 bits too, up to 256; UINT32_MAX: 64 */
+    uint32_t chunk;      /* prefill chunk in tokens, up to 4096 (float reference: any); 0: 128 */
     uint32_t max_logits; /* rows of logits that one call may return; 0: 1 */
     bool force;          /* allow sinks + window above the trained context */
     bool trace;          /* keep the trace hash of docs/numerics.md */
