@@ -72,6 +72,18 @@ static void admit(acc_scheduler *s)
     }
 }
 
+/* Whether as many requests will wait as may, once the free slots are taken: these are given out between two steps, and
+ * a step may be long. */
+static bool is_full(const acc_scheduler *s)
+{
+    size_t vacant = 0, wanted = 0;
+    if (s->n_queued < s->p.queue) return false;
+    for (uint32_t i = 0; i < s->p.slots; i++) vacant += !s->slot[i].seq;
+    if (vacant == 0) return true;
+    for (const acc_ticket *t = s->first; t; t = t->after) wanted += t->n - t->next;
+    return wanted >= vacant + s->p.queue;
+}
+
 /* The engine's thread. */
 
 static bool runnable(const acc_slot *slot)
@@ -186,7 +198,7 @@ accllm_status acc_scheduler_submit(acc_scheduler *s, acc_ticket *t)
     (void)pthread_mutex_lock(&s->lock);
     if (s->closed)
         status = ACCLLM_E_CANCELLED;
-    else if (s->n_queued >= s->p.queue)
+    else if (is_full(s))
         status = ACCLLM_E_LIMIT;
     else
         enqueue(s, t);

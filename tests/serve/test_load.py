@@ -103,6 +103,17 @@ class Company(unittest.TestCase):
             s.wait_for("sessions_running", 0)
             self.assertEqual(s.metric("cancelled_total"), 3)
 
+    def test_the_queue_is_for_those_beyond_the_sessions(self):
+        """Sessions are given out between steps; what comes during a long one finds those that are free."""
+        with Server(MODELS.tiny, "--parallel", "8", "--queue", "1", "--chunk", "2048") as s:
+            long = s.open("/v1/completions", {"prompt": [1] + [300] * 200000, "max_tokens": 1, "stream": True})
+            s.wait_for("sessions_running", 1)
+            for n in (2, 8):  # a free session for each; one has to wait
+                got = parallel(lambda n: s.request("POST", "/v1/completions", {"prompt": PROMPT, "max_tokens": 2})[0],
+                               range(n))
+                self.assertEqual(got, [200] * n)
+            long.close()
+
 
 class Leaving(unittest.TestCase):
     @classmethod
