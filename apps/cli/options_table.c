@@ -131,7 +131,7 @@ const cli_option cli_option_table[] = {
      "a site whose pages may ask, * for all (may be repeated; pages of this machine always may)"},
     {"model-name", 0, TEXT("NAME", model_name), CLI_SERVE, "the model's name for clients (by the file)"},
     {"predict", 'n', INT("N", answer, 1, I64), CLI_SERVE,
-     "most tokens of an answer whose request does not say (the trained context)"},
+     "most tokens of a chat's answer whose request does not say, and where any says -1 (the trained context)"},
     {"ping", 0, INT("S", ping, 1, 3600), CLI_SERVE, "seconds after which a silent stream gets a comment line (10)"},
     {"drain", 0, INT("S", drain, 1, 86400), CLI_SERVE,
      "seconds that running answers may take to end after SIGTERM (10)"},

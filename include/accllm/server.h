@@ -26,7 +26,7 @@ typedef struct accllm_server_params {
     uint32_t parallel;             /* sessions; 0: 4, or with a memory limit as many as fit, up to 64 */
     uint64_t memory_limit;         /* bytes for model and sessions together; 0: none */
     uint32_t queue;                /* requests that may wait for a session; 0: 64 */
-    uint64_t max_tokens;           /* of an answer whose request does not say; 0: the trained context */
+    uint64_t max_tokens;           /* of a chat's answer not told its length, and for -1; 0: the trained context */
     uint32_t ping_seconds;         /* a stream that is silent for so long gets a comment line; 0: 10 */
     uint32_t drain_seconds;        /* answers that run when the server is stopped may go on for so long; 0: 10 */
     accllm_sampler_params sampler; /* where a request does not say */
