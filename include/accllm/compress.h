@@ -50,7 +50,7 @@ typedef struct accllm_compress_result {
 ACCLLM_API void accllm_compress_params_init(accllm_compress_params *p);
 /* Writes out_path (to a temporary name, synced, renamed when whole) and out_path with .report.json and .report.html.
  * While it works, `out_path.work/` holds finished layers and the formats that a target chose; an interrupted run (kill,
- * E_CANCELLED) leaves it for --resume. */
+ * E_CANCELLED) leaves it for --resume. Sets OpenBLAS to one thread for the whole process. */
 ACCLLM_API accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const char *out_path,
                                          const accllm_compress_params *p, accllm_compress_result *result,
                                          accllm_error *err);

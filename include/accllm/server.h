@@ -54,10 +54,10 @@ ACCLLM_API accllm_status accllm_server_create(accllm_server **out, accllm_runtim
 ACCLLM_API void accllm_server_free(accllm_server **s);
 ACCLLM_API const accllm_server_info *accllm_server_get_info(const accllm_server *s);
 /* Serves until accllm_server_stop(): this thread speaks HTTP, one more drives the engine, and one saves states where
- * there is a folder for them. */
+ * there is a folder for them. The program must ignore SIGPIPE: a client may leave while it is written to. */
 ACCLLM_API accllm_status accllm_server_run(accllm_server *s, accllm_error *err);
-/* The first call closes the port, refuses what waits and lets running answers end; a second one cuts them off. Safe in
- * a signal handler. */
+/* The first call closes the port, refuses what waits and lets running answers end; a second one, or the end of
+ * drain_seconds, cuts them off by accllm_runtime_abort(), whose flag stays up. Safe in a signal handler. */
 ACCLLM_API void accllm_server_stop(accllm_server *s);
 
 #ifdef __cplusplus
