@@ -32,8 +32,20 @@ static int check_usage(const cli_options *o)
         cli_error("--recover-from: needs --recover full");
         return CLI_USAGE;
     }
-    if ((o->target_bpw > 0 || o->target_size > 0) && o->weights) {
+    const bool target = o->target_bpw > 0 || o->target_size > 0;
+    if (target && o->weights) {
         cli_error("--weights: --target-bpw and --target-size choose the formats themselves");
+        return CLI_USAGE;
+    }
+    if (target && o->method && strcmp(o->method, "rtn") == 0) {
+        cli_error("--method rtn: --target-bpw and --target-size need obs");
+        return CLI_USAGE;
+    }
+    if (o->recover_from && (target || o->weights || o->group)) {
+        cli_error("--recover-from: the file's formats are kept; leave %s out", o->weights ? "--weights"
+                                                                               : o->group
+                                                                                   ? "--group"
+                                                                                   : "--target-bpw and --target-size");
         return CLI_USAGE;
     }
     if (o->page & (o->page - 1)) {

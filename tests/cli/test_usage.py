@@ -113,6 +113,11 @@ class BadUsage(Case):
     def test_a_target_size_chooses_the_formats(self):
         for target in ("--target-bpw", "--target-size"):
             self.fails(2, "compress", "a", "b", target, "3", "--weights", "w4", says="choose the formats themselves")
+            self.fails(2, "compress", "a", "b", target, "3", "--method", "rtn", says="need obs")
+
+    def test_recovery_from_a_file_keeps_its_formats(self):
+        for more in (["--weights", "w4"], ["--group", "64"], ["--target-bpw", "3"]):
+            self.fails(2, "compress", "a", "b", "--recover", "full", "--recover-from", "c", *more, says="formats are kept")
 
     def test_an_instruction_set_that_is_not_there(self):
         for args, env in ((["--isa", "mmx"], None), ([], {"ACCLLM_ISA": "mmx"})):
