@@ -5,10 +5,9 @@
 const cli_command cli_commands[] = {
     {"compress", CLI_COMPRESS, cmd_compress, "SRC OUT.gguf", "make a small model file from a checkpoint",
      "SRC is a GGUF file of llama or qwen2 architecture (F32, F16, BF16, Q8_0, Q4_0, Q4_1) or a llama2.c checkpoint "
-     "with its tokenizer beside it. What the run needs in memory, disk and "
-     "time is said beforehand. OUT.gguf.report.html and OUT.gguf.report.json have the figures of every matrix. An "
-     "interrupted "
-     "run leaves finished layers and chosen formats in OUT.gguf.work; --resume goes on from them.",
+     "with its tokenizer beside it. What the run needs in memory, disk and time is said beforehand. "
+     "OUT.gguf.report.html and OUT.gguf.report.json have the figures of every matrix. An interrupted run leaves "
+     "finished layers and chosen formats in OUT.gguf.work; --resume goes on from them.",
      "accllm compress SmolLM2-135M-Instruct.Q4_1.gguf small.gguf\n"
      "accllm compress model.gguf small.gguf --weights w8 --method rtn\n"
      "accllm compress model.gguf small.gguf --target-bpw 3.5\n"
