@@ -20,6 +20,7 @@ float acc_f16_to_f32(uint16_t h);
 uint16_t acc_f32_to_f16(float x); /* ties to even; overflow gives infinity (0x7c00), NaN a NaN */
 int32_t acc_rne(float x);         /* nearest integer, ties to even; |x| < 2^31 */
 /* Sum of 64 partials in the fixed order. */
+float acc_sum(const float *x, uint32_t n);
 float acc_sum_squares(const float *x, uint32_t n);
 float acc_sum_products(const float *x, const float *y, uint32_t n);
 

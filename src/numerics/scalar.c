@@ -65,6 +65,15 @@ static inline __attribute__((always_inline)) float fold(float p[64])
     return p[0] + p[1];
 }
 
+float acc_sum(const float *x, uint32_t n)
+{
+    float p[64] = {0};
+    for (; n >= 64; n -= 64, x += 64)
+        for (uint32_t j = 0; j < 64; j++) p[j] += x[j];
+    for (uint32_t j = 0; j < n; j++) p[j] += x[j];
+    return fold(p);
+}
+
 float acc_sum_squares(const float *x, uint32_t n)
 {
     return acc_sum_products(x, x, n);
