@@ -13,9 +13,16 @@
 #include "kernels/kv_layout.h"
 #include "numerics/numerics.h"
 
-#define HD 8 /* small, so that long streams stay quick; padded to 32 */
+#define N_SAVED 40 /* positions */
+#define HD 8       /* small, so that long streams stay quick; padded to 32 */
 
 static uint64_t steps[HD / 2] = {1ull << 60, 1ull << 57, 1ull << 54, 1ull << 51};
+
+/* A cache of two layers with two KV heads, and what is named besides. */
+#define CACHE(...)                                                                       \
+    {                                                                                    \
+        .n_layers = 2, .n_kv_heads = 2, .head_dim = HD, .rope_steps = steps, __VA_ARGS__ \
+    }
 
 static void vector_of(uint64_t pos, uint32_t kind, float *x)
 {
@@ -131,16 +138,7 @@ static void check_query(const acc_kv *kv, const acc_kv_params *p, uint64_t t, co
 static void stream(uint32_t sinks, uint32_t window, uint32_t page, uint32_t chunk, uint32_t bits, uint32_t near,
                    uint64_t length)
 {
-    acc_kv_params p = {.n_layers = 2,
-                       .n_kv_heads = 2,
-                       .head_dim = HD,
-                       .page = page,
-                       .sinks = sinks,
-                       .window = window,
-                       .chunk = chunk,
-                       .bits = bits,
-                       .near = near,
-                       .rope_steps = steps};
+    acc_kv_params p = CACHE(.page = page, .sinks = sinks, .window = window, .chunk = chunk, .bits = bits, .near = near);
     acc_kv *kv;
     float mean[HD];
     for (uint32_t i = 0; i < HD; i++) mean[i] = (float)i - 2.5f;
@@ -174,16 +172,7 @@ static void deep_positions_lose_nothing(void **state)
 {
     (void)state;
     for (uint32_t bits = 4; bits <= 8; bits += 4) {
-        acc_kv_params p = {.n_layers = 2,
-                           .n_kv_heads = 2,
-                           .head_dim = HD,
-                           .page = 64,
-                           .sinks = 5,
-                           .window = 150,
-                           .chunk = 33,
-                           .bits = bits,
-                           .near = 40,
-                           .rope_steps = steps};
+        acc_kv_params p = CACHE(.page = 64, .sinks = 5, .window = 150, .chunk = 33, .bits = bits, .near = 40);
         acc_kv *kv;
         float mean[HD] = {0};
         assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
@@ -199,20 +188,42 @@ static void deep_positions_lose_nothing(void **state)
     }
 }
 
+/* Taken back to a position that it keeps, a cache shows the query there all that it has to see; a chunk can be taken
+ * back always. */
+static void go_back(const acc_kv_params *p, uint64_t stored)
+{
+    acc_kv *kv;
+    const float mean[HD] = {0};
+    assert_int_equal(acc_kv_create(&kv, p, NULL), ACCLLM_OK);
+    store(kv, 0, stored, mean);
+    for (uint64_t pos = stored; pos-- > 0;) {
+        const bool kept = acc_kv_keeps(kv, stored, pos);
+        assert_true(kept || stored - pos > p->chunk);
+        if (!kept) continue;
+        store(kv, pos, pos + 1, mean);
+        check_query(kv, p, pos, mean);
+    }
+    acc_kv_free(&kv);
+}
+
+static void what_a_cache_keeps_can_be_seen_again(void **state)
+{
+    (void)state;
+    static const uint32_t near[] = {0, 1, 16, 30, 64}, sinks[] = {0, 3, 33};
+    for (uint32_t i = 0; i < 5; i++)
+        for (uint32_t k = 0; k < 3; k++)
+            for (uint64_t stored = 100; stored < 420; stored += 29) {
+                acc_kv_params p =
+                    CACHE(.page = 32, .sinks = sinks[k], .window = 70, .chunk = 9, .near = near[i], .bits = 4);
+                go_back(&p, stored);
+            }
+}
+
 static void fill_depends_on_the_position_alone(void **state)
 {
     (void)state;
     for (uint32_t chunk = 1; chunk < 200; chunk += 77) {
-        acc_kv_params p = {.n_layers = 2,
-                           .n_kv_heads = 2,
-                           .head_dim = HD,
-                           .page = 32,
-                           .sinks = 5,
-                           .window = 100,
-                           .chunk = chunk,
-                           .bits = 4,
-                           .near = 30,
-                           .rope_steps = steps};
+        acc_kv_params p = CACHE(.page = 32, .sinks = 5, .window = 100, .chunk = chunk, .bits = 4, .near = 30);
         acc_kv *kv;
         acc_kv_cut cuts[8];
         acc_attn_piece pieces[128];
@@ -244,17 +255,7 @@ static void fill_depends_on_the_position_alone(void **state)
 static void full_attention_keeps_everything(void **state)
 {
     (void)state;
-    acc_kv_params p = {.n_layers = 2,
-                       .n_kv_heads = 2,
-                       .head_dim = HD,
-                       .page = 64,
-                       .sinks = 4,
-                       .window = 250,
-                       .chunk = 50,
-                       .bits = 4,
-                       .near = 20,
-                       .full = true,
-                       .rope_steps = steps};
+    acc_kv_params p = CACHE(.page = 64, .sinks = 4, .window = 250, .chunk = 50, .bits = 4, .near = 20, .full = true);
     acc_kv *kv;
     float mean[HD] = {1, 2, 3};
     assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
@@ -267,19 +268,86 @@ static void full_attention_keeps_everything(void **state)
     acc_kv_free(&kv);
 }
 
+static void bytes_read_are_of_the_positions_that_are_there(void **state)
+{
+    (void)state;
+    const acc_kv_params p = CACHE(.page = 16, .sinks = 2, .window = 20, .chunk = 1, .bits = 4, .near = 8);
+    const uint64_t wide = 2 * 2 * (2 * 32 + 4), narrow = 2 * 2 * (32 + 6);
+    acc_kv *kv;
+    assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
+    assert_int_equal(acc_kv_bytes_read(kv, 0), 1 * wide);
+    assert_int_equal(acc_kv_bytes_read(kv, 4), 5 * wide); /* sinks, and fewer than are near */
+    assert_int_equal(acc_kv_bytes_read(kv, 10), 10 * wide + narrow);
+    assert_int_equal(acc_kv_bytes_read(kv, 1000), 10 * wide + 12 * narrow);
+    acc_kv_free(&kv);
+}
+
+typedef struct kv_bytes {
+    uint8_t *at;
+    size_t n;
+} kv_bytes;
+
+static kv_bytes saved(const acc_kv *kv, uint64_t position)
+{
+    kv_bytes b = {.n = acc_kv_state_bytes(kv, position, position)};
+    b.at = malloc(b.n);
+    assert_non_null(b.at);
+    acc_kv_save(kv, position, position, b.at);
+    return b;
+}
+
+/* Loads `from` with the byte at `at` changed; what is refused leaves the cache as it was. */
+static void load_changed(acc_kv *kv, kv_bytes from, size_t at, uint8_t byte, bool good)
+{
+    const uint8_t keep = from.at[at];
+    kv_bytes before = saved(kv, N_SAVED);
+    from.at[at] = byte;
+    assert_true(acc_kv_load(kv, N_SAVED, N_SAVED, from.at) == good);
+    kv_bytes after = saved(kv, N_SAVED);
+    assert_memory_equal(after.at, good ? from.at : before.at, before.n);
+    from.at[at] = keep;
+    free(before.at);
+    free(after.at);
+}
+
+/* Scales, zeros and codes that kernels do not expect, in the last block of a state. */
+static void what_no_cache_holds_is_not_loaded(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 4; bits <= 8; bits += 4) {
+        const acc_kv_params p = CACHE(.page = 16, .window = 64, .chunk = 1, .bits = bits);
+        const size_t codes = 2 * (bits == 4 ? acc_kv4_block_bytes(32) : acc_kv8_block_bytes(32));
+        const size_t block = codes + (bits == 4 ? 6 : 4) * 16;
+        const float zero[HD] = {0}, mean[HD] = {9, -9, 3};
+        acc_kv *a, *b;
+        assert_int_equal(acc_kv_create(&a, &p, NULL), ACCLLM_OK);
+        assert_int_equal(acc_kv_create(&b, &p, NULL), ACCLLM_OK);
+        store(a, 0, N_SAVED, zero);
+        store(b, 0, N_SAVED, mean);
+        kv_bytes from = saved(a, N_SAVED);
+        const size_t last = from.n - block, scale = last + codes;
+        from.at[scale] = 0; /* the low byte of a scale; with 0x7c above it is infinity */
+        load_changed(b, from, scale + 1, 0x7c, false);
+        load_changed(b, from, scale + 1, 0x80, false);
+        if (bits == 4)
+            load_changed(b, from, last + codes + 64, 16, false);
+        else
+            load_changed(b, from, last, 0x80, false);
+        load_changed(b, from, scale + 1, 0x7b, true);
+        if (bits == 4)
+            load_changed(b, from, last + codes + 64, 15, true);
+        else
+            load_changed(b, from, last, 0x81, true);
+        free(from.at);
+        acc_kv_free(&a);
+        acc_kv_free(&b);
+    }
+}
+
 static void what_cannot_be_stored_is_refused(void **state)
 {
     (void)state;
-    acc_kv_params p = {.n_layers = 2,
-                       .n_kv_heads = 2,
-                       .head_dim = HD,
-                       .page = 64,
-                       .sinks = 4,
-                       .window = 250,
-                       .chunk = 50,
-                       .bits = 4,
-                       .rope_steps = steps},
-                  bad;
+    acc_kv_params p = CACHE(.page = 64, .sinks = 4, .window = 250, .chunk = 50, .bits = 4), bad;
     acc_kv *kv;
     float x[HD] = {0};
     assert_int_equal(acc_kv_create(&kv, &p, NULL), ACCLLM_OK);
@@ -307,8 +375,13 @@ static void what_cannot_be_stored_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_query_sees_sinks_and_window),      cmocka_unit_test(deep_positions_lose_nothing),
-        cmocka_unit_test(fill_depends_on_the_position_alone), cmocka_unit_test(full_attention_keeps_everything),
+        cmocka_unit_test(a_query_sees_sinks_and_window),
+        cmocka_unit_test(deep_positions_lose_nothing),
+        cmocka_unit_test(what_a_cache_keeps_can_be_seen_again),
+        cmocka_unit_test(fill_depends_on_the_position_alone),
+        cmocka_unit_test(full_attention_keeps_everything),
+        cmocka_unit_test(bytes_read_are_of_the_positions_that_are_there),
+        cmocka_unit_test(what_no_cache_holds_is_not_loaded),
         cmocka_unit_test(what_cannot_be_stored_is_refused),
     };
     return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
