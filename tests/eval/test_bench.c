@@ -37,6 +37,17 @@ static int drop(void **state)
     return 0;
 }
 
+/* No prompt: tokens one by one, measured `reps` times. */
+static accllm_bench_params decode_only(uint32_t n_gen, uint32_t reps)
+{
+    accllm_bench_params p;
+    accllm_bench_params_init(&p);
+    p.n_prompt = 0;
+    p.n_gen = n_gen;
+    p.reps = reps;
+    return p;
+}
+
 static void figures_fit_each_other(void **state)
 {
     fixture *f = *state;
@@ -70,13 +81,9 @@ static void figures_fit_each_other(void **state)
 static void sessions_share_the_weights(void **state)
 {
     fixture *f = *state;
-    accllm_bench_params p;
+    accllm_bench_params p = decode_only(2, 2);
     accllm_bench_result one, three;
     accllm_error err;
-    accllm_bench_params_init(&p);
-    p.n_prompt = 0;
-    p.n_gen = 2;
-    p.reps = 2;
     p.depth = 300;
     assert_int_equal(accllm_bench(f->m, &f->sp, &p, &one, &err), ACCLLM_OK);
     p.n_sessions = 3;
@@ -92,13 +99,9 @@ static void sessions_share_the_weights(void **state)
 static void more_depth_reads_more(void **state)
 {
     fixture *f = *state;
-    accllm_bench_params p;
+    accllm_bench_params p = decode_only(1, 1);
     accllm_bench_result near, far;
     accllm_error err;
-    accllm_bench_params_init(&p);
-    p.n_prompt = 0;
-    p.n_gen = 1;
-    p.reps = 1;
     assert_int_equal(accllm_bench(f->m, &f->sp, &p, &near, &err), ACCLLM_OK);
     p.depth = 100000;
     assert_int_equal(accllm_bench(f->m, &f->sp, &p, &far, &err), ACCLLM_OK);
