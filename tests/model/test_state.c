@@ -104,6 +104,7 @@ static bytes save(accllm_session *s, const int32_t *ids, size_t n_ids)
     assert_true(b.n > 0);
     b.at = malloc(b.n);
     assert_non_null(b.at);
+    memset(b.at, 0xa5, b.n);
     if (accllm_session_save(s, ids, n_ids, b.at, b.n, &n, &err) != ACCLLM_OK) fail_msg("%s", err.text);
     assert_int_equal(n, b.n);
     assert_int_equal(accllm_session_save(s, ids, n_ids, b.at, b.n - 1, &n, &err), ACCLLM_E_ARG);
@@ -188,6 +189,31 @@ static void an_empty_session_has_a_state(void **state)
     accllm_model_free(&m);
 }
 
+/* Nothing of what a session read before its last reset is in its state. */
+static void a_state_follows_from_the_tokens_alone(void **state)
+{
+    (void)state;
+    accllm_model *m = open_model(path);
+    const accllm_session_params shapes[] = {params(4, 100, 4, 64), params(5, 40, 8, 0), params(0, 16, 4, 1)};
+    const int32_t ids[3] = {1, 2, 3};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (uint32_t n = 1; n < 60; n += 7) {
+            accllm_session *fresh = session(m, &shapes[i]), *used = session(m, &shapes[i]);
+            read_text(used, 2, 0, 400, NULL);
+            accllm_session_reset(used);
+            read_text(fresh, 1, 0, n, NULL);
+            read_text(used, 1, 0, n, NULL);
+            bytes a = save(fresh, ids, 3), b = save(used, ids, 3);
+            assert_int_equal(a.n, b.n);
+            assert_memory_equal(a.at, b.at, a.n);
+            free(a.at);
+            free(b.at);
+            accllm_session_free(&fresh);
+            accllm_session_free(&used);
+        }
+    accllm_model_free(&m);
+}
+
 static void ids_come_back(void **state)
 {
     (void)state;
@@ -201,6 +227,7 @@ static void ids_come_back(void **state)
     assert_int_equal(accllm_session_load(a, b.at, b.n, got, 7, &n, NULL), ACCLLM_OK);
     assert_int_equal(n, 7);
     assert_memory_equal(got, ids, sizeof ids);
+    assert_memory_equal(b.at + HEAD + sizeof ids, "\0\0\0", 4); /* up to a multiple of 8 */
     memset(got, 0, sizeof got);
     assert_int_equal(accllm_session_load(a, b.at, b.n, got, 3, &n, NULL), ACCLLM_OK);
     assert_int_equal(n, 7);
@@ -295,10 +322,13 @@ static void changes_are_refused_or_harmless(void **state)
             if (memcmp(t.at, s.at, s.n) == 0) continue;
             assert_int_equal(load_copy(a, t.at, t.n), ACCLLM_E_FORMAT);
             seal(t);
-            if (load_copy(a, t.at, t.n) == ACCLLM_OK)
+            const uint64_t before = accllm_session_position(a);
+            if (load_copy(a, t.at, t.n) == ACCLLM_OK) {
                 taken++;
-            else
+            } else {
                 refused++;
+                assert_true(accllm_session_position(a) == before);
+            }
             if (i % 16 == 0) go_on(a);
         }
         assert_true(refused > 1000 && taken > 100); /* both paths are walked */
@@ -340,6 +370,28 @@ static void impossible_positions_are_refused(void **state)
     accllm_model_free(&m);
 }
 
+/* Full attention: as many blocks, but more positions than the context has. */
+static void positions_beyond_the_context_are_refused(void **state)
+{
+    (void)state;
+    accllm_model *m = open_model(path);
+    accllm_session_params p = params(4, 0, 4, 16);
+    p.full_attention = true;
+    p.n_ctx = 60;
+    accllm_session *a = session(m, &p);
+    read_text(a, 1, 0, 60, NULL);
+    bytes s = save(a, NULL, 0);
+    assert_int_equal(load(a, s.at, s.n), ACCLLM_OK);
+    const uint64_t beyond[2] = {61, 61};
+    memcpy(s.at + HEAD, beyond, sizeof beyond);
+    seal(s);
+    assert_int_equal(load(a, s.at, s.n), ACCLLM_E_FORMAT);
+    assert_true(accllm_session_position(a) == 60);
+    free(s.at);
+    accllm_session_free(&a);
+    accllm_model_free(&m);
+}
+
 static void only_the_same_model_and_shape(void **state)
 {
     (void)state;
@@ -366,6 +418,15 @@ static void only_the_same_model_and_shape(void **state)
         assert_int_equal(load(b, s.at, s.n), ACCLLM_E_ARG);
         accllm_session_free(&b);
     }
+    p = params(4, 32, 8, 16);
+    q = params(4, 32, 8, 17); /* nothing is near where all has 8 bits */
+    accllm_session *wide = session(m, &p);
+    b = session(same, &q);
+    bytes w = save(wide, NULL, 0);
+    assert_int_equal(load(b, w.at, w.n), ACCLLM_OK);
+    free(w.at);
+    accllm_session_free(&wide);
+    accllm_session_free(&b);
     uint32_t version = 2;
     memcpy(s.at + 8, &version, 4);
     seal(s);
@@ -403,10 +464,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_state_goes_on_to_the_bit),
         cmocka_unit_test(an_empty_session_has_a_state),
+        cmocka_unit_test(a_state_follows_from_the_tokens_alone),
         cmocka_unit_test(ids_come_back),
         cmocka_unit_test(cut_short_is_refused),
         cmocka_unit_test(changes_are_refused_or_harmless),
         cmocka_unit_test(impossible_positions_are_refused),
+        cmocka_unit_test(positions_beyond_the_context_are_refused),
         cmocka_unit_test(only_the_same_model_and_shape),
         cmocka_unit_test(who_has_no_states),
     };
