@@ -177,6 +177,7 @@ static void session_parameters_are_resolved_and_checked(void **state)
     assert_int_equal(accllm_session_kv_bits(s), 4);
     assert_int_equal(accllm_session_eval(s, &id, 0, 0, NULL, &err), ACCLLM_E_ARG);
     assert_int_equal(accllm_session_eval(s, &id, 1, 2, &logits, &err), ACCLLM_E_ARG);
+    assert_int_equal(accllm_session_eval(s, (const int32_t[]){1, 2}, 2, 2, &logits, &err), ACCLLM_E_ARG); /* room: 1 */
     assert_int_equal(accllm_session_eval(s, &id, 1, 1, NULL, &err), ACCLLM_E_ARG);
     assert_int_equal(accllm_session_eval(s, &id, 1, 1, &logits, &err), ACCLLM_OK);
     assert_true(accllm_session_trace_hash(s) == 0);
@@ -203,6 +204,7 @@ static void session_parameters_are_resolved_and_checked(void **state)
     assert_int_equal(accllm_session_create(&s, m, &p, &err), ACCLLM_OK);
     assert_int_equal(accllm_session_window(s), 512);
     assert_int_equal(accllm_session_fill(s, 513, &err), ACCLLM_E_LIMIT);
+    assert_int_equal(accllm_session_fill(s, 512, &err), ACCLLM_OK); /* it was left in order */
     accllm_session_free(&s);
     p.n_ctx = 513;
     assert_int_equal(accllm_session_create(&s, m, &p, &err), ACCLLM_E_LIMIT);
