@@ -127,7 +127,9 @@ static void bad_calls_are_refused(void **state)
     assert_int_equal(accllm_session_eval(s, &id, 1, 1, &logits, &err), ACCLLM_E_ARG);
     assert_non_null(strstr(err.text, "batches only"));
     b = make_batch(&r, 1, 4, 1);
-    accllm_batch_item items[2] = {{.session = s, .ids = &id, .n = 1}, {.session = s, .ids = &id, .n = 1}};
+    const float old = 0; /* of an earlier step */
+    accllm_batch_item items[2] = {{.session = s, .ids = &id, .n = 1, .logits = &old},
+                                  {.session = s, .ids = &id, .n = 1, .logits = &old}};
     assert_int_equal(accllm_batch_step(b, items, 0, &err), ACCLLM_E_ARG);
     assert_int_equal(accllm_batch_step(b, items, 2, &err), ACCLLM_E_ARG);
     expect(&items[0], ACCLLM_E_ARG);
