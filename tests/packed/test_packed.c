@@ -245,6 +245,7 @@ static void contradictions_are_refused(void **state)
         {"accllm.attention.key_length", 4, "\x1f", 1, false, ACCLLM_E_UNSUPPORTED, "head dimension 31"},
         {"accllm.attention.key_length", 4, "\x1e", 1, false, ACCLLM_E_FORMAT, "rope.steps"},
         {"accllm.attention.scale", 4, "\0\0\xc0\x7f", 4, false, ACCLLM_E_FORMAT, "attention.scale"},
+        {"accllm.attention.scale", 4, "\0\0\0\0", 4, false, ACCLLM_E_FORMAT, "attention.scale"},
         {"accllm.tensor.rows", 16, "\x2b", 1, false, ACCLLM_E_FORMAT, "token_embd.w8 is 299 x 128"},
         {"accllm.tensor.group", 20, "\x30", 1, false, ACCLLM_E_UNSUPPORTED, "group of 48"},
         {"accllm.tensor.levels", 24, "\2", 1, false, ACCLLM_E_UNSUPPORTED, "levels"},
@@ -261,6 +262,43 @@ static void contradictions_are_refused(void **state)
     assert_int_equal(pack_tiny(path, &t, &o, &err), ACCLLM_OK);
     assert_int_equal(acc_file_open(&f, path, false, &err), ACCLLM_OK);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) check_fault(f.data, f.size, &faults[i]);
+    acc_file_close(&f);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+}
+
+/* An alignment of 32 is good GGUF, but kernels load 64 bytes at once. */
+static void tensors_that_are_not_aligned_are_refused(void **state)
+{
+    (void)state;
+    static const char name[] = "token_embd.w8", alignment[] = "general.alignment";
+    accllm_error err = {0};
+    tiny_options t = tiny_defaults();
+    pack_options o = pack_defaults(ACC_FMT_W4);
+    char *path = tiny_path("unaligned.gguf");
+    acc_packed *m;
+    acc_file f;
+    acc_writer w;
+    assert_int_equal(pack_tiny(path, &t, &o, &err), ACCLLM_OK);
+    assert_int_equal(acc_file_open(&f, path, false, &err), ACCLLM_OK);
+    uint8_t *data = malloc(f.size), *end = data + f.size;
+    assert_non_null(data);
+    memcpy(data, f.data, f.size);
+    uint8_t *at = memmem(data, f.size, alignment, strlen(alignment));
+    assert_non_null(at);
+    at[strlen(alignment) + 4] = 32;
+    uint8_t *listed = memmem(data, f.size, name, strlen(name)); /* in accllm.tensor.name; then the tensor itself */
+    assert_non_null(listed);
+    listed++;
+    at = memmem(listed, (size_t)(end - listed), name, strlen(name));
+    assert_non_null(at);
+    at[strlen(name) + 4 + 8 + 4] += 32; /* n_dims, one dimension, type: the offset */
+    assert_int_equal(acc_writer_open(&w, path, &err), ACCLLM_OK);
+    acc_writer_put(&w, data, f.size);
+    assert_int_equal(acc_writer_commit(&w, &err), ACCLLM_OK);
+    assert_int_equal(acc_packed_open(&m, path, true, false, &err), ACCLLM_E_FORMAT);
+    if (!strstr(err.text, "is not an aligned")) fail_msg("%s", err.text);
+    free(data);
     acc_file_close(&f);
     assert_int_equal(unlink(path), 0);
     free(path);
@@ -339,9 +377,13 @@ static void random_shapes_are_valid(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_packed_is_read), cmocka_unit_test(tokenizer_keys_are_copied),
-        cmocka_unit_test(embedding_scale),         cmocka_unit_test(contradictions_are_refused),
-        cmocka_unit_test(bad_numbers_are_found),   cmocka_unit_test(random_shapes_are_valid),
+        cmocka_unit_test(what_was_packed_is_read),
+        cmocka_unit_test(tokenizer_keys_are_copied),
+        cmocka_unit_test(embedding_scale),
+        cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(tensors_that_are_not_aligned_are_refused),
+        cmocka_unit_test(bad_numbers_are_found),
+        cmocka_unit_test(random_shapes_are_valid),
     };
     return cmocka_run_group_tests_name("packed", tests, NULL, NULL);
 }
