@@ -222,6 +222,25 @@ static void only_allowed_tokens_are_drawn(void **state)
     }
 }
 
+/* What is no token takes no place among the recent ones. */
+static void only_tokens_are_penalised(void **state)
+{
+    (void)state;
+    const float logits[] = {1, 1.5f, 3};
+    accllm_sampler_params p = params(0, 0, 1, 0, 4);
+    accllm_sampler *s;
+    p.repeat_last = 1;
+    assert_int_equal(accllm_sampler_create(&s, &p, 3, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_sampler_draw(s, logits, 0), 2);
+    accllm_sampler_accept(s, 2);
+    accllm_sampler_accept(s, 3);
+    accllm_sampler_accept(s, -1);
+    assert_int_equal(accllm_sampler_draw(s, logits, 0), 1);
+    accllm_sampler_accept(s, 1);
+    assert_int_equal(accllm_sampler_draw(s, logits, 0), 2);
+    accllm_sampler_free(&s);
+}
+
 static void bad_parameters_are_refused(void **state)
 {
     (void)state;
@@ -265,6 +284,7 @@ int main(void)
         cmocka_unit_test(frequencies_follow_the_probabilities),
         cmocka_unit_test(not_a_number_and_infinity_follow_the_rule),
         cmocka_unit_test(only_allowed_tokens_are_drawn),
+        cmocka_unit_test(only_tokens_are_penalised),
         cmocka_unit_test(bad_parameters_are_refused),
         cmocka_unit_test(exponential_is_close_to_the_true_one),
     };
