@@ -24,9 +24,11 @@ static void stop_texts(void **state)
     (void)state;
     assert_true(acc_stops_find(&s, "go stop", 7) == 3);
     assert_true(acc_stops_find(&s, "sto", 3) == 1);
+    assert_true(acc_stops_find(&s, "to stop", 7) == 0); /* the first in the text, not in the list */
     assert_true(acc_stops_find(&s, "xyz", 3) == SIZE_MAX);
     assert_true(acc_stops_find(&none, "stop", 4) == SIZE_MAX);
     assert_int_equal(acc_stops_held(&s, "xs", 2), 1);
+    assert_int_equal(acc_stops_held(&s, "xsto", 4), 3); /* of the longest that may still come */
     assert_int_equal(acc_stops_held(&s, "t", 1), 1);
     assert_int_equal(acc_stops_held(&s, "", 0), 0);
     assert_int_equal(acc_stops_held(&t, "aaa", 3), 2); /* not 3: only two can still begin it */
