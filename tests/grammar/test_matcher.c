@@ -334,6 +334,14 @@ static void a_blank_that_begins_the_text_is_stripped(void **state)
         assert_true(rig_allowed(mask, BLANK) && rig_allowed(mask, '}') && !rig_allowed(mask, BLANK_BRACE));
         accllm_matcher_free(&m);
     }
+    accllm_matcher *m; /* a blank alone: no other blank is stripped behind it */
+    uint32_t n;
+    assert_int_equal(accllm_matcher_create(&m, g, r.vocab, true, NULL), ACCLLM_OK);
+    assert_true(rig_allowed(accllm_matcher_mask(m, &n), BLANK));
+    assert_true(accllm_matcher_accept(m, BLANK));
+    const uint64_t *mask = accllm_matcher_mask(m, &n);
+    assert_true(rig_allowed(mask, '{') && !rig_allowed(mask, BLANK) && !rig_allowed(mask, BLANK_BRACE));
+    accllm_matcher_free(&m);
     accllm_grammar_free(&g);
     rig_close(&r);
 }

@@ -58,7 +58,9 @@ static size_t stream(const accllm_tokenizer *t, const char *s, size_t n, char *o
         used += accllm_text_stream_push(&st, t, (uint8_t)s[i], out + used, 3 + 16);
         assert_int_equal(acc_utf8_valid(out, used), used); /* whole at every step */
     }
-    return used + accllm_text_stream_flush(&st, out + used, 16);
+    used += accllm_text_stream_flush(&st, out + used, 16);
+    assert_int_equal(accllm_text_stream_flush(&st, out + used, 16), 0); /* nothing is left */
+    return used;
 }
 
 static void broken_sequences_become_one_replacement_each(void **state)
@@ -127,6 +129,10 @@ static void the_added_blank_is_stripped_once(void **state)
         for (int i = 0; i < 4; i++) n += accllm_text_stream_push(&s, t, (int[]){0, 1, 2, 1}[i], out + n, 22);
         out[n] = '\0';
         assert_string_equal(out, at_start ? "ab a" : " ab a");
+        accllm_text_stream_init(&s, at_start);
+        n = accllm_text_stream_push(&s, t, 2, out, 22); /* another beginning: no blank is stripped later */
+        out[n + accllm_text_stream_push(&s, t, 1, out + n, 22)] = '\0';
+        assert_string_equal(out, "b a");
     }
     char none[1];
     accllm_text_stream s;
