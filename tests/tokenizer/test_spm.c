@@ -92,6 +92,23 @@ static void unknown_characters(void **state)
     accllm_tokenizer_free(&t);
 }
 
+/* An unknown token that was asked for by its name begins no run. */
+static void runs_of_unknown_characters_end_with_their_text(void **state)
+{
+    (void)state;
+    static const test_token few[] = {{"<unk>", 2, 0}, {"<s>", 3, 0}, {"</s>", 3, 0}, {"a", 0, -1}};
+    test_vocab v = test_vocab_empty("llama");
+    v.tokens = few;
+    v.n_tokens = COUNT(few);
+    v.bos = BOS;
+    v.eos = EOS;
+    accllm_tokenizer *t = test_make(&v, NULL);
+    assert_non_null(t);
+    EXPECT("z", 0, "0"); /* the blank and z */
+    EXPECT("z<unk>z", ACCLLM_TOKENIZE_SPECIAL, "0 0 0");
+    accllm_tokenizer_free(&t);
+}
+
 static void bytes_of_tokens(void **state)
 {
     (void)state;
@@ -188,6 +205,7 @@ int main(void)
         cmocka_unit_test(the_best_score_merges_first),
         cmocka_unit_test(control_tokens_only_where_asked_for),
         cmocka_unit_test(unknown_characters),
+        cmocka_unit_test(runs_of_unknown_characters_end_with_their_text),
         cmocka_unit_test(bytes_of_tokens),
         cmocka_unit_test(words_apart_or_together_give_the_same),
         cmocka_unit_test(one_long_word_takes_no_squared_time),
