@@ -68,6 +68,7 @@ static void check_rows(const tiny_options *o, const acc_source *s, acc_tensor_id
         free(part);
     }
     assert_int_equal(s->read_rows(s, id, layer, rows, 1, x, &err), ACCLLM_E_ARG);
+    assert_int_equal(s->read_rows(s, id, o->n_layers, 0, 1, x, &err), ACCLLM_E_ARG);
     free(x);
 }
 

@@ -88,6 +88,25 @@ static void bad_metadata(void **state)
     refused(&b, ACCLLM_E_FORMAT, "truth value");
 }
 
+/* What just fits is no damage. */
+static void a_file_may_end_where_its_last_part_does(void **state)
+{
+    (void)state;
+    bytes b;
+    header(&b, 3, 0, 1);
+    add_str(&b, "k");
+    add_u32(&b, ACC_GGUF_STRING);
+    add_str(&b, "the end");
+    assert_int_equal(parse_copy(b.data, b.n, NULL), ACCLLM_OK);
+    header(&b, 3, 4, 0);
+    for (int i = 0; i < 4; i++)
+        tensor_info(
+            &b, &"aaa" [i], 1, (const uint64_t[]) { 1 }, ACC_GGML_I8, 0);
+    pad(&b, 32);
+    add(&b, "\1", 1);
+    assert_int_equal(parse_copy(b.data, b.n, NULL), ACCLLM_OK);
+}
+
 static void bad_alignment(void **state)
 {
     (void)state;
@@ -142,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_headers),
         cmocka_unit_test(bad_metadata),
+        cmocka_unit_test(a_file_may_end_where_its_last_part_does),
         cmocka_unit_test(bad_alignment),
         cmocka_unit_test(bad_tensors),
     };

@@ -284,6 +284,9 @@ static void llama2c_files(void **state)
         put_file(p.model, p.model_data, n);
         assert_false(try_open(p.model, LLAMA2C));
     }
+    p.model_data[p.model_n] = 0;
+    put_file(p.model, p.model_data, p.model_n + 1); /* one byte more */
+    assert_false(try_open(p.model, LLAMA2C));
     for (int r = 0; r < 500; r++) {
         uint8_t data[4096];
         memcpy(data, p.model_data, p.model_n);
