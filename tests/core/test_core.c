@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -70,7 +71,33 @@ static void a_file_appears_whole_or_not_at_all(void **state)
     assert_int_equal(acc_file_open(&f, dir, true, &err), ACCLLM_E_IO);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(acc_file_open(&f, path, true, &err), ACCLLM_E_IO);
-    assert_int_equal(rmdir(dir), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    (void)alarm(60);
+    assert_int_equal(acc_file_open(&f, path, true, &err), ACCLLM_E_IO); /* at once, though nobody writes */
+    (void)alarm(0);
+    assert_int_equal(unlink(path) | rmdir(dir), 0);
+}
+
+static void padding_is_zeros(void **state)
+{
+    (void)state;
+    static const uint8_t zeros[511];
+    char path[] = "/tmp/acc-core-XXXXXX";
+    const int fd = mkstemp(path);
+    acc_writer w;
+    acc_file f;
+    assert_true(fd >= 0);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(acc_writer_open(&w, path, NULL), ACCLLM_OK);
+    acc_writer_put(&w, "x", 1);
+    acc_writer_pad(&w, 512);
+    acc_writer_pad(&w, 512);
+    assert_int_equal(acc_writer_commit(&w, NULL), ACCLLM_OK);
+    assert_int_equal(acc_file_open(&f, path, true, NULL), ACCLLM_OK);
+    assert_int_equal(f.size, 512);
+    assert_memory_equal(f.data + 1, zeros, sizeof zeros);
+    acc_file_close(&f);
+    assert_int_equal(unlink(path), 0);
 }
 
 static void forgotten_parts_leave_the_memory(void **state)
@@ -107,6 +134,14 @@ static void a_full_disk_is_an_error(void **state)
     assert_non_null(freopen("/dev/full", "wb", w.f));
     char block[8192] = {0};
     for (int i = 0; i < 4; i++) acc_writer_put(&w, block, sizeof block);
+    assert_int_equal(acc_writer_commit(&w, &err), ACCLLM_E_IO);
+    assert_non_null(strstr(err.text, "No space left"));
+    /* there is room again, but something is missing by now */
+    assert_int_equal(acc_writer_open(&w, path, &err), ACCLLM_OK);
+    assert_non_null(freopen("/dev/full", "wb", w.f));
+    for (int i = 0; i < 4; i++) acc_writer_put(&w, block, sizeof block);
+    assert_non_null(freopen(w.tmp, "wb", w.f));
+    acc_writer_put(&w, block, sizeof block);
     assert_int_equal(acc_writer_commit(&w, &err), ACCLLM_E_IO);
     assert_non_null(strstr(err.text, "No space left"));
     assert_int_equal(rmdir(dir), 0); /* nothing is left in it */
@@ -146,13 +181,10 @@ static void known_hashes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_are_one_printable_line),
-        cmocka_unit_test(sizes_do_not_wrap),
-        cmocka_unit_test(a_file_appears_whole_or_not_at_all),
-        cmocka_unit_test(forgotten_parts_leave_the_memory),
-        cmocka_unit_test(a_full_disk_is_an_error),
-        cmocka_unit_test(every_worker_runs_every_job_once),
-        cmocka_unit_test(known_hashes),
+        cmocka_unit_test(errors_are_one_printable_line),      cmocka_unit_test(sizes_do_not_wrap),
+        cmocka_unit_test(a_file_appears_whole_or_not_at_all), cmocka_unit_test(padding_is_zeros),
+        cmocka_unit_test(forgotten_parts_leave_the_memory),   cmocka_unit_test(a_full_disk_is_an_error),
+        cmocka_unit_test(every_worker_runs_every_job_once),   cmocka_unit_test(known_hashes),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);
 }
