@@ -78,6 +78,37 @@ static void the_choice_is_near_the_best(void **state)
     assert_true(sum < 1.15 * sum_best); /* greedy: a knapsack's last piece may not fit */
 }
 
+static void of_equal_sizes_the_better_is_chosen(void **state)
+{
+    (void)state;
+    acc_cost of[2][ACC_FMT_COUNT] = {{{20, 5}, {20, 3}, {40, 1}, {80, 0}}, {{20, 3}, {20, 5}, {40, 1}, {80, 0}}};
+    const acc_costs c = {2, of};
+    acc_format choice[2];
+    uint64_t least;
+    assert_true(acc_mix_choose(&c, 40, choice, &least));
+    assert_int_equal(least, 40);
+    assert_true(choice[0] == 1 && choice[1] == 0);
+}
+
+static void the_tighter_of_two_targets_counts(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    fixture f;
+    accllm_compress_result r;
+    start(&f, &o);
+    f.p.target_bpw = 3;
+    f.p.target_bytes = 1 << 30;
+    must_compress(&f, &r);
+    assert_true(r.bits_per_weight <= 3);
+    const uint64_t bytes = r.file_bytes;
+    f.p.target_bpw = 8;
+    f.p.target_bytes = bytes;
+    must_compress(&f, &r);
+    assert_true(r.file_bytes <= bytes);
+    finish(&f);
+}
+
 static void a_target_is_met_and_resumed(void **state)
 {
     (void)state;
@@ -152,8 +183,8 @@ static void targets_that_cannot_be_met(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_choice_is_near_the_best),
-        cmocka_unit_test(a_target_is_met_and_resumed),
+        cmocka_unit_test(the_choice_is_near_the_best),       cmocka_unit_test(of_equal_sizes_the_better_is_chosen),
+        cmocka_unit_test(the_tighter_of_two_targets_counts), cmocka_unit_test(a_target_is_met_and_resumed),
         cmocka_unit_test(targets_that_cannot_be_met),
     };
     return cmocka_run_group_tests_name("mix", tests, NULL, NULL);

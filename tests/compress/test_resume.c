@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "compress/work.h"
 #include "fixture.h"
 
 static void an_interrupted_run_resumes_to_the_same_bytes(void **state)
@@ -116,6 +117,53 @@ static void damage_in_the_work_folder_is_found(void **state)
     finish(&f);
 }
 
+/* The files of the work folder alone: each is taken only where it belongs. */
+static void what_is_of_another_run_is_not_taken(void **state)
+{
+    (void)state;
+    static _Alignas(64) const uint8_t blob[100] = {1, 2, 3};
+    const float vectors[3] = {4, 5, 6};
+    const acc_format formats[4] = {ACC_FMT_W2S, ACC_FMT_W8, ACC_FMT_W4, ACC_FMT_W2};
+    char folder[] = "/tmp/acc-work-XXXXXX", zero[64], one[64], path[64];
+    acc_format got[5];
+    float hidden[4] = {0};
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(zero, sizeof zero, "%s/layer-0000.bin", folder);
+    (void)snprintf(one, sizeof one, "%s/layer-0001.bin", folder);
+    acc_work w = {.dir = folder, .lock = -1, .config_hash = 7};
+    acc_layer_data d = {.vectors = vectors, .n_vectors = 3, .step = 9};
+    for (int i = 0; i < ACC_LINEARS; i++) d.blob[i] = blob, d.bytes[i] = sizeof blob;
+    acc_layer_data in = d, other = d;
+    other.bytes[3]--;
+    assert_int_equal(acc_work_save_layer(&w, ACC_WORK_SOLVED, 1, &d, NULL), ACCLLM_OK);
+    assert_int_equal(acc_work_load_layer(&w, ACC_WORK_SOLVED, 1, &in, NULL), ACCLLM_OK);
+    assert_int_equal(in.step, 9);
+    assert_memory_equal(in.blob[6], blob, sizeof blob);
+    assert_memory_equal(in.vectors, vectors, sizeof vectors);
+    acc_layer_data_close(&in);
+    assert_int_equal(acc_work_load_layer(&w, ACC_WORK_SOLVED, 1, &other, NULL), ACCLLM_E_FORMAT);
+    assert_int_equal(acc_work_save_formats(&w, formats, 4, NULL), ACCLLM_OK);
+    assert_true(acc_work_load_formats(&w, got, 4));
+    assert_memory_equal(got, formats, sizeof formats);
+    assert_false(acc_work_load_formats(&w, got, 3) || acc_work_load_formats(&w, got, 5));
+    assert_int_equal(acc_work_save_hidden(&w, 2, vectors, 3, NULL), ACCLLM_OK);
+    assert_int_equal(acc_work_load_hidden(&w, hidden, 4), 0);
+    assert_int_equal(acc_work_load_hidden(&w, hidden, 3), 2);
+    assert_memory_equal(hidden, vectors, sizeof vectors);
+    w.config_hash = 8;
+    assert_int_equal(acc_work_load_layer(&w, ACC_WORK_SOLVED, 1, &in, NULL), ACCLLM_E_FORMAT);
+    assert_int_equal(acc_work_load_hidden(&w, hidden, 3), 0);
+    w.config_hash = 7;
+    assert_int_equal(rename(one, zero), 0);
+    assert_int_equal(acc_work_load_layer(&w, ACC_WORK_SOLVED, 0, &in, NULL), ACCLLM_E_FORMAT);
+    static const char *const left[] = {"layer-0000.bin", "formats.json", "hidden.bin"};
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", folder, left[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void one_process_per_output(void **state)
 {
     (void)state;
@@ -176,6 +224,7 @@ int main(void)
         cmocka_unit_test(an_interrupted_run_resumes_to_the_same_bytes),
         cmocka_unit_test(resume_refuses_another_configuration),
         cmocka_unit_test(damage_in_the_work_folder_is_found),
+        cmocka_unit_test(what_is_of_another_run_is_not_taken),
         cmocka_unit_test(one_process_per_output),
         cmocka_unit_test(a_full_disk_is_an_error_and_can_be_resumed),
     };
