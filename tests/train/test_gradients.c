@@ -179,6 +179,7 @@ static void test_same_model_has_no_divergence(void **state)
     assert_int_equal(acc_trainer_batch(f.trainer, &f.m, &f.rules, &f.m, f.ids, &loss, NULL, NULL, NULL), ACCLLM_OK);
     assert_true(fabs(loss.loss) < 1e-6 && loss.nll == loss.teacher_nll);
     assert_true(loss_of(&f, true) > 0.01);
+    assert_true(fabs(loss.nll - loss_of(&f, false)) < 1e-5); /* with a teacher or without */
     teardown(&f);
 }
 

@@ -160,7 +160,7 @@ static void test_resumes_to_the_bit(void **state)
     parts.stop_at = 0;
     assert_int_equal(acc_train_run(&parts.rt, &parts.m, &parts.p, &b, NULL), ACCLLM_OK);
     assert_true(b.resumed_at > 0);
-    assert_true(a.best.loss == b.best.loss && a.first.nll == b.first.nll);
+    assert_true(a.best.loss == b.best.loss && a.first.nll == b.first.nll && a.best_step == b.best_step);
     assert_memory_equal(a.history, b.history, STEPS * sizeof *a.history);
     for (uint32_t i = 0; i < whole.m.n_tensors; i++)
         assert_memory_equal(whole.m.tensors[i].latent, parts.m.tensors[i].latent,
@@ -169,6 +169,27 @@ static void test_resumes_to_the_bit(void **state)
     acc_free(b.history);
     teardown(&parts);
     teardown(&whole);
+}
+
+/* Before the first step, every few steps, and at the end, whatever the number of steps. */
+static void test_the_beginning_and_the_end_are_judged(void **state)
+{
+    (void)state;
+    fixture f;
+    acc_train_result r;
+    setup(&f, true);
+    f.stop_at = 1;
+    assert_int_equal(acc_train_run(&f.rt, &f.m, &f.p, &r, NULL), ACCLLM_E_CANCELLED);
+    assert_true(r.first.loss > 0 && r.best.loss == r.first.loss && r.best_step == 0);
+    atomic_store(&f.rt.abort, false);
+    (void)unlink(f.path);
+    teardown(&f);
+    setup(&f, true);
+    f.p.steps = 35; /* every second step; this one would not be */
+    assert_int_equal(acc_train_run(&f.rt, &f.m, &f.p, &r, NULL), ACCLLM_OK);
+    assert_int_equal(r.best_step, 35);
+    acc_free(r.history);
+    teardown(&f);
 }
 
 /* What is done stays as it is; a run that was to be longer ends on the shorter schedule. */
@@ -230,9 +251,13 @@ static void test_refuses_nonsense(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_distillation_learns),    cmocka_unit_test(test_training_from_text_learns),
-        cmocka_unit_test(test_resumes_to_the_bit),     cmocka_unit_test(test_damaged_checkpoint_is_not_used),
-        cmocka_unit_test(test_a_run_may_be_shortened), cmocka_unit_test(test_refuses_nonsense),
+        cmocka_unit_test(test_distillation_learns),
+        cmocka_unit_test(test_training_from_text_learns),
+        cmocka_unit_test(test_resumes_to_the_bit),
+        cmocka_unit_test(test_damaged_checkpoint_is_not_used),
+        cmocka_unit_test(test_the_beginning_and_the_end_are_judged),
+        cmocka_unit_test(test_a_run_may_be_shortened),
+        cmocka_unit_test(test_refuses_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
