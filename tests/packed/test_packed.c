@@ -252,11 +252,13 @@ static void contradictions_are_refused(void **state)
         {"accllm.tensor.format", 24, "w9", 2, false, ACCLLM_E_UNSUPPORTED, "w9"},
         {"accllm.tensor.name", 24, "x", 1, false, ACCLLM_E_FORMAT, "entry 0 is not token_embd.w8"},
         {"token_embd_scal", 0, "f", 1, false, ACCLLM_E_FORMAT, "have a place"},
+        {"blk.0.attn_k_mean", 4, "\x40\0\0\0\0\0\0\0\1", 9, false, ACCLLM_E_FORMAT, "k_mean is not an aligned vector"},
     };
     accllm_error err;
     tiny_options t = tiny_defaults();
     pack_options o = pack_defaults(ACC_FMT_W2S);
     o.embd_scale = true;
+    o.k_mean = true;
     char *path = tiny_path("good-packed.gguf");
     acc_file f;
     assert_int_equal(pack_tiny(path, &t, &o, &err), ACCLLM_OK);
