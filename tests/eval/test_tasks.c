@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "accllm/accllm.h"
+#include "engine/internal.h"
 #include "eval/task.h"
 #include "support/pack.h"
 
@@ -230,6 +231,29 @@ static void the_likeliest_words(void **state)
     tear_down(&f);
 }
 
+/* Where all tokens are as likely, the model would write the one of the lowest id. */
+static void of_equal_words_the_first_counts(void **state)
+{
+    (void)state;
+    static const float zeros[300];
+    fixture f;
+    set_up(&f, true, TINY_BPE);
+    f.m->packed->output.rscale = zeros;
+    acc_scorer s = {.tok = accllm_model_tokenizer(f.m), .n_vocab = 300, .rows = 2, .limit = SIZE_MAX};
+    f.sp.max_logits = 2;
+    assert_int_equal(accllm_session_create(&s.s, f.m, &f.sp, NULL), ACCLLM_OK);
+    for (int32_t last = 0; last < 300; last += 13) {
+        int32_t ids[3] = {40, 50, last};
+        const acc_task_tokens t = {ids, 3, 2};
+        acc_task_score score;
+        assert_int_equal(acc_task_score_all(&s, &t, 1, &score, NULL), ACCLLM_OK);
+        assert_true(fabs(score.logprob + log(300)) < 1e-9);
+        assert_int_equal(score.greedy, last == 0);
+    }
+    accllm_session_free(&s.s);
+    tear_down(&f);
+}
+
 static void limits_and_long_items(void **state)
 {
     (void)state;
@@ -243,6 +267,11 @@ static void limits_and_long_items(void **state)
     f.sp.n_ctx = 20;
     evaluate(&f, choices_file);
     assert_true(f.r.n == 3 && f.r.truncated == 3); /* more than 20 tokens: the end of each is scored */
+    f.sp.n_ctx = 1;                                /* too few to score anything: one token and the next */
+    evaluate(&f, choices_file);
+    assert_true(f.r.n == 3 && f.r.truncated == 3 && f.r.tokens == 8); /* of each choice the last token */
+    f.sp.n_ctx = 20;
+    evaluate(&f, choices_file);
     const accllm_tokenizer *tok = accllm_model_tokenizer(f.m);
     int32_t *ids;
     size_t n;
@@ -291,6 +320,7 @@ int main(void)
         cmocka_unit_test(questions_against_whole_sequences),
         cmocka_unit_test(last_words_and_schemas),
         cmocka_unit_test(the_likeliest_words),
+        cmocka_unit_test(of_equal_words_the_first_counts),
         cmocka_unit_test(limits_and_long_items),
         cmocka_unit_test(bad_requests_are_refused),
     };
