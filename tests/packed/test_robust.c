@@ -284,6 +284,13 @@ static void llama2c_files(void **state)
         put_file(p.model, p.model_data, n);
         assert_false(try_open(p.model, LLAMA2C));
     }
+    const int32_t uneven[7] = {8, 12, 1, 3, 1, -5, 4}; /* 3 heads in 8 dimensions; all else would fit */
+    const size_t n_uneven = sizeof uneven + 4 * (40 + 8 + 48 + 16 + 16 + 48 + 8 + 3 * 96 + 8 + 8 + 40);
+    uint8_t bad[4096];
+    memcpy(bad, p.model_data, p.model_n);
+    memcpy(bad, uneven, sizeof uneven);
+    put_file(p.model, bad, n_uneven);
+    assert_false(try_open(p.model, LLAMA2C));
     p.model_data[p.model_n] = 0;
     put_file(p.model, p.model_data, p.model_n + 1); /* one byte more */
     assert_false(try_open(p.model, LLAMA2C));

@@ -321,17 +321,18 @@ static void bad_metadata_is_refused(void **state)
 static void the_lowest_id_of_a_text_wins(void **state)
 {
     (void)state;
-    static const test_token twice[] = {{"th", 0, 0}, {"th", 0, 0}};
+    static const test_token twice[] = {{"th", 0, 0}, {"th", 0, 0}, {"<x>", 3, 0}, {"<x>", 3, 0}};
     static const char *const m[] = {"t h", "t h"};
     test_vocab v = vocab();
     v.tokens = twice;
-    v.n_tokens = 2;
+    v.n_tokens = 4;
     v.merges = m;
     v.n_merges = 2;
     v.bos = v.eos = NO_KEY;
     accllm_tokenizer *t = test_make(&v, NULL);
     assert_non_null(t);
     EXPECT("th", 0, "256");
+    EXPECT("<x>", ACCLLM_TOKENIZE_SPECIAL, "258");
     accllm_tokenizer_free(&t);
 }
 
