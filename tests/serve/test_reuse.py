@@ -104,6 +104,15 @@ class Reuse(unittest.TestCase):
             self.assertEqual(ask(s, a)[1], 0)  # takes the place of c
             self.assertEqual(ask(s, b[:10] + c)[1], 4)  # too little for a match, but b's place is next: its sinks
 
+    def test_half_a_prompt_is_no_match(self):
+        """It goes where nothing is lost; one token more, and it goes on from what is shared."""
+        with Server(MODELS.tiny, "--parallel", "2", *SHAPE) as s:
+            b = ids(26, 100)
+            self.assertEqual(ask(s, ids(25, 60))[1], 0)
+            self.assertEqual(ask(s, b)[1], 0)
+            self.assertEqual(ask(s, b[:50] + ids(27, 50))[1], 0)
+            self.assertEqual(ask(s, b[:51] + ids(28, 49))[1], 51)
+
     def test_answers_of_one_request_count_a_prompt_once(self):
         with Server(MODELS.tiny, "--parallel", "2", *SHAPE) as s:
             text = ids(30, 80)
@@ -162,6 +171,14 @@ class States(unittest.TestCase):
                 self.assertEqual(ask(s, b + more), (want[1], 400 if _ == 0 else 419))
                 self.assertIn("states of 2 sessions were restored", s.stderr())
         self.assertEqual(len(self.files()), 2)
+
+    def test_a_restored_session_is_not_the_next_to_go(self):
+        a = ids(1, 70)
+        with self.server() as s:
+            ask(s, a)
+        with self.server() as s:
+            self.assertEqual(ask(s, ids(2, 70))[1], 0)  # in the session that has read nothing
+            self.assertEqual(ask(s, a + [11])[1], 70)
 
     def test_saved_while_it_runs(self):
         s = self.server()
