@@ -548,6 +548,10 @@ class Start(unittest.TestCase):
         with Server(MODELS.tiny, "--full-attention", "--ctx", "64") as s:
             e = s.error("/v1/completions", {"prompt": [1] + [300] * 64}, 400)
             self.assertEqual(e["code"], "context_length_exceeded")
+            for n, most in ((63, 1), (64, 0)):  # all but a token for the answer; all where none is asked for
+                r = s.json("/v1/completions", {"prompt": [1] + [300] * (n - 1), "max_tokens": most})
+                self.assertEqual(r["usage"]["total_tokens"], n + most)
+            s.error("/v1/completions", {"prompt": [1] + [300] * 63, "max_tokens": 1}, 400)
             r = s.json("/v1/completions", {**GREEDY, "max_tokens": 500, "ignore_eos": True})
             self.assertEqual(r["choices"][0]["finish_reason"], "length")
             self.assertIn(r["usage"]["total_tokens"], (64, 65))
