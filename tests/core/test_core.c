@@ -168,6 +168,10 @@ static void every_worker_runs_every_job_once(void **state)
         acc_pool_free(&pool);
         for (uint32_t w = 0; w < n; w++) assert_int_equal(counts[w], 2000);
     }
+    acc_pool *none;
+    assert_int_equal(acc_pool_create(&none, 0, NULL), ACCLLM_E_ARG);
+    assert_int_equal(acc_pool_create(&none, 1025, NULL), ACCLLM_E_ARG);
+    assert_null(none);
     assert_true(acc_default_threads() >= 1);
 }
 
