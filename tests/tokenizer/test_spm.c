@@ -161,6 +161,31 @@ static void words_apart_or_together_give_the_same(void **state)
     accllm_tokenizer_free(&together);
 }
 
+/* Words are kept for when they come again, but not from one piece of a text to the next, which lies elsewhere. */
+static void pieces_between_control_tokens_are_tokenized_alone(void **state)
+{
+    (void)state;
+    enum { LEN = 6000, FIRST = 20 };
+    char text[LEN];
+    int32_t *whole, *first, *rest;
+    size_t n, n_first, n_rest;
+    accllm_tokenizer *t = make(true);
+    for (size_t i = 0; i < LEN; i++) text[i] = "the rasz  \xc3\xa9"[acc_random(6, i) % 12];
+    memcpy(text, "the the ras he e the", FIRST);
+    memcpy(text + FIRST, "<s>", 3);
+    assert_int_equal(accllm_tokenize(t, text, LEN, ACCLLM_TOKENIZE_SPECIAL, &whole, &n, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_tokenize(t, text, FIRST, 0, &first, &n_first, NULL), ACCLLM_OK);
+    assert_int_equal(accllm_tokenize(t, text + FIRST + 3, LEN - FIRST - 3, 0, &rest, &n_rest, NULL), ACCLLM_OK);
+    assert_int_equal(n, n_first + 1 + n_rest);
+    assert_memory_equal(whole, first, n_first * sizeof *whole);
+    assert_int_equal(whole[n_first], 256 + BOS);
+    assert_memory_equal(whole + n_first + 1, rest, n_rest * sizeof *whole);
+    free(whole);
+    free(first);
+    free(rest);
+    accllm_tokenizer_free(&t);
+}
+
 static void one_long_word_takes_no_squared_time(void **state)
 {
     (void)state;
@@ -208,6 +233,7 @@ int main(void)
         cmocka_unit_test(runs_of_unknown_characters_end_with_their_text),
         cmocka_unit_test(bytes_of_tokens),
         cmocka_unit_test(words_apart_or_together_give_the_same),
+        cmocka_unit_test(pieces_between_control_tokens_are_tokenized_alone),
         cmocka_unit_test(one_long_word_takes_no_squared_time),
         cmocka_unit_test(scores_must_be_numbers),
     };
