@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "accllm/eval.h"
+#include "compress/pipeline.h"
 #include "fixture.h"
 #include "model/packed.h"
 
@@ -138,6 +139,60 @@ static void key_means_are_of_rotated_keys(void **state)
     finish(&f);
 }
 
+/* What the compressed first layer itself gives over the calibration text, not the one that it was made from. */
+static void key_means_are_of_the_compressed_layer(void **state)
+{
+    (void)state;
+    tiny_options o = tiny_defaults();
+    fixture f;
+    o.biases = true;
+    o.tied = false; /* no channel scales on the embedding */
+    start(&f, &o);
+    f.p.weights = "w2";
+    f.p.method = "rtn";
+    must_compress(&f, NULL);
+    acc_packed *m;
+    acc_run r = {.rt = f.rt};
+    accllm_tokenizer *tok;
+    acc_ref_layer l;
+    acc_ref_work *work;
+    acc_collector c;
+    assert_int_equal(acc_packed_open(&m, f.out, true, true, NULL), ACCLLM_OK);
+    assert_int_equal(acc_packed_source(&r.src, m, NULL), ACCLLM_OK);
+    const acc_hparams *hp = r.hp = &m->hp;
+    assert_int_equal(accllm_tokenizer_open(&tok, f.src, NULL), ACCLLM_OK);
+    assert_int_equal(acc_calibration_create(&r.cal, tok, NULL, f.p.calib_tokens, hp->n_ctx_train, hp->n_vocab, NULL),
+                     ACCLLM_OK);
+    r.plan.page = m->page;
+    r.plan.sinks = m->default_sinks;
+    assert_int_equal(acc_ref_layer_load(&l, r.src, 0, NULL), ACCLLM_OK);
+    assert_int_equal(acc_ref_work_create(&work, hp, r.cal.seq_len, NULL), ACCLLM_OK);
+    assert_int_equal(acc_collector_create(&c, &r, NULL), ACCLLM_OK);
+    float *x = calloc((size_t)r.cal.seq_len * hp->n_embd, sizeof *x);
+    assert_non_null(x);
+    const acc_ref_attention att = {m->default_sinks, m->default_window};
+    for (uint32_t s = 0; s < r.cal.n_seqs; s++) {
+        for (uint32_t t = 0; t < r.cal.seq_len; t++) {
+            const uint64_t id = (uint64_t)r.cal.ids[s * r.cal.seq_len + t];
+            assert_int_equal(r.src->read_rows(r.src, ACC_T_TOKEN_EMBD, 0, id, 1, x + (size_t)t * hp->n_embd, NULL),
+                             ACCLLM_OK);
+        }
+        assert_int_equal(acc_ref_layer_forward(f.rt, hp, &l, x, r.cal.seq_len, &att, work, acc_collector_tap, &c, NULL),
+                         ACCLLM_OK);
+    }
+    for (uint32_t j = 0; j < c.kv_dim; j++)
+        assert_true(fabs(c.key_sum[j] / (double)c.n_keys - (double)m->layers[0].k_mean[j]) < 1e-5);
+    free(x);
+    acc_collector_free(&c);
+    acc_ref_work_free(&work);
+    acc_ref_layer_free(&l);
+    acc_calibration_free(&r.cal);
+    accllm_tokenizer_free(&tok);
+    r.src->close(r.src);
+    acc_packed_free(&m);
+    finish(&f);
+}
+
 static void bad_requests_are_refused(void **state)
 {
     (void)state;
@@ -242,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_and_method),
         cmocka_unit_test(key_means_are_of_rotated_keys),
+        cmocka_unit_test(key_means_are_of_the_compressed_layer),
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(biases_of_some_layers_are_refused_at_once),
         cmocka_unit_test(wide_heads),
