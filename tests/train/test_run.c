@@ -182,6 +182,10 @@ static void test_the_beginning_and_the_end_are_judged(void **state)
     assert_int_equal(acc_train_run(&f.rt, &f.m, &f.p, &r, NULL), ACCLLM_E_CANCELLED);
     assert_true(r.first.loss > 0 && r.best.loss == r.first.loss && r.best_step == 0);
     atomic_store(&f.rt.abort, false);
+    f.stop_at = 2; /* nothing was judged since */
+    assert_int_equal(acc_train_run(&f.rt, &f.m, &f.p, &r, NULL), ACCLLM_E_CANCELLED);
+    assert_true(r.resumed_at == 1 && r.best.loss == r.first.loss && r.best_step == 0);
+    atomic_store(&f.rt.abort, false);
     (void)unlink(f.path);
     teardown(&f);
     setup(&f, true);
