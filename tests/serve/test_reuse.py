@@ -104,6 +104,16 @@ class Reuse(unittest.TestCase):
             self.assertEqual(ask(s, a)[1], 0)  # takes the place of c
             self.assertEqual(ask(s, b[:10] + c)[1], 4)  # too little for a match, but b's place is next: its sinks
 
+    def test_tokens_that_are_not_read_again_are_penalised(self):
+        penalty = {"max_tokens": 1, "repeat_penalty": 1000, "repeat_last_n": 64}
+        with Server(MODELS.tiny, "--parallel", "1", *SHAPE) as s, Fresh(*SHAPE) as fresh:
+            text = ids(60, 40)
+            text += ask(s, text, max_tokens=60, return_token_ids=True)[0][0]["token_ids"][:50]
+            plain, _ = ask(s, text, max_tokens=1)
+            answer, reused = ask(s, text, **penalty)
+            self.assertEqual((answer, reused), (fresh.ask(text, **penalty), 89))
+            self.assertNotEqual(answer, plain)  # the model repeats itself: the penalty is felt
+
     def test_half_a_prompt_is_no_match(self):
         """It goes where nothing is lost; one token more, and it goes on from what is shared."""
         with Server(MODELS.tiny, "--parallel", "2", *SHAPE) as s:
