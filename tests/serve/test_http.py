@@ -109,6 +109,12 @@ class Endpoints(Served):
         tokens = [t for e in events if e["choices"][0]["logprobs"] for t in e["choices"][0]["logprobs"]["tokens"]]
         self.assertEqual(tokens, c["logprobs"]["tokens"])
 
+    def test_the_token_that_ends_a_text_has_a_logprob(self):
+        r = self.s.json("/v1/completions", {**GREEDY, "logprobs": 0, "grammar": 'root ::= ""'})
+        (c,) = r["choices"]
+        self.assertEqual((c["text"], c["finish_reason"], r["usage"]["completion_tokens"]), ("", "stop", 1))
+        self.assertEqual([len(c["logprobs"][k]) for k in ("tokens", "token_logprobs", "text_offset")], [1, 1, 1])
+
     def test_token_ids(self):
         """Every token that usage counts is told once, in the pieces of a stream as in the whole."""
         for more in ({}, {"stop": " world"}, {"n": 3, "temperature": 1, "seed": 2}, {"echo": True}, {"max_tokens": 0}):
