@@ -8,35 +8,25 @@
 #include "compress/pipeline.h"
 #include "core/clock.h"
 #include "core/memory.h"
+#include "engine/internal.h"
 #include "tokenizer/utf8.h"
 
-static void totals(const acc_run *r, accllm_compress_result *res)
+/* Sizes are what the file says of itself. */
+static accllm_status totals(const acc_run *r, accllm_compress_result *res, accllm_error *err)
 {
-    const acc_hparams *hp = r->hp;
-    double linear_bytes = 0, bytes, params;
-    const double linear = acc_run_linear_weights(r);
+    accllm_model_info info = {0};
+    acc_packed *m;
     struct stat st;
-    for (uint32_t layer = 0; layer < hp->n_layers; layer++)
-        for (int i = 0; i < ACC_LINEARS; i++) linear_bytes += (double)acc_weight_bytes(&r->shapes[layer][i]);
-    /* Norms and biases are parameters; what else belongs to the cache or undoes a scaling only takes bytes. */
-    double vectors = hp->n_embd, others = hp->tied ? hp->n_embd : 0;
-    for (int i = 0; i < ACC_VECTORS; i++) {
-        const acc_vector_place *p = &r->place[i];
-        if (p->id == ACC_T_EMBD_SCALE) continue; /* not of a layer */
-        *(p->id < ACC_T_COUNT ? &vectors : &others) += (double)p->n * hp->n_layers;
-    }
-    bytes = linear_bytes + (double)acc_weight_bytes(&r->plan.embd) + 4 * (vectors + others);
-    params = linear + (double)hp->n_vocab * hp->n_embd + vectors;
-    if (!hp->tied) {
-        bytes += (double)acc_weight_bytes(&r->plan.output);
-        params += (double)hp->n_vocab * hp->n_embd;
-    }
-    res->bits_per_weight = linear_bytes * 8 / linear;
-    res->bits_per_weight_total = bytes * 8 / params;
+    ACC_TRY(acc_packed_open(&m, r->out_path, true, false, err));
+    acc_info_packed(&info, m);
+    acc_packed_free(&m);
+    res->bits_per_weight = info.bits_per_weight;
+    res->bits_per_weight_total = info.bits_per_weight_total;
     res->seconds = acc_seconds() - r->start;
     res->peak_rss_bytes = accllm_peak_rss_bytes();
     res->resumed_layers = r->resumed;
     res->file_bytes = stat(r->out_path, &st) == 0 ? (uint64_t)st.st_size : 0;
+    return ACCLLM_OK;
 }
 
 static json_t *tensor_json(const acc_run *r, uint32_t layer, int i)
@@ -141,7 +131,7 @@ static accllm_status write_beside(const acc_run *r, const char *suffix, const ch
 accllm_status acc_run_report(acc_run *r, accllm_compress_result *result, accllm_error *err)
 {
     accllm_compress_result res = {0};
-    totals(r, &res);
+    ACC_TRY(totals(r, &res, err));
     if (result) *result = res;
     json_t *o = report_json(r, &res);
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
