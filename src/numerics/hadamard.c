@@ -8,12 +8,12 @@ uint32_t acc_hadamard_block(uint32_t head_dim)
 
 void acc_hadamard(float *x, uint32_t n, uint32_t block)
 {
-    for (float *p = x; p + block <= x + n; p += block)
+    for (uint32_t base = 0; base + block <= n; base += block)
         for (uint32_t stride = 1; stride < block; stride *= 2)
-            for (uint32_t i = 0; i < block; i += 2 * stride)
+            for (uint32_t i = base; i < base + block; i += 2 * stride)
                 for (uint32_t j = i; j < i + stride; j++) {
-                    const float a = p[j], b = p[j + stride];
-                    p[j] = a + b;
-                    p[j + stride] = a - b;
+                    const float a = x[j], b = x[j + stride];
+                    x[j] = a + b;
+                    x[j + stride] = a - b;
                 }
 }
