@@ -5,28 +5,7 @@
 
 #include "accllm/engine.h"
 #include "fuzz/fuzz.h"
-#include "model/packed.h"
-
-#define MOST_FLOATS (1 << 20) /* of a tensor of ours: the seeds are far below */
-
-static void read_everything(const acc_source *s)
-{
-    accllm_error err;
-    for (int i = 0; i < ACC_T_COUNT; i++) {
-        uint64_t rows, cols;
-        acc_tensor_shape(&s->hp, (acc_tensor_id)i, &rows, &cols);
-        if (rows > MOST_FLOATS / cols) continue;
-        float *x = malloc((size_t)(rows * cols) * sizeof *x);
-        MUST(x != NULL);
-        for (uint32_t layer = 0; layer < s->hp.n_layers; layer++) {
-            if (!s->has(s, (acc_tensor_id)i, layer)) continue;
-            const accllm_status st = s->read_rows(s, (acc_tensor_id)i, layer, 0, rows, x, &err);
-            MUST(st == ACCLLM_OK || st == ACCLLM_E_NUMERIC);
-            if (acc_tensor_is_global((acc_tensor_id)i)) break;
-        }
-        free(x);
-    }
-}
+#include "support/whole.h"
 
 static void as_source(const char *path)
 {
