@@ -61,9 +61,9 @@ acc_endpoint acc_serve_health, acc_serve_metrics, acc_serve_models, acc_serve_mo
     acc_serve_embeddings;
 
 /* exchange.c */
-void acc_exchanges_pump(acc_http *h); /* sends what there is to send, forgets what is done */
-void acc_exchanges_tick(acc_http *h); /* pings, clients that went away */
-void acc_exchanges_free(acc_http *h); /* without a word to their clients */
-void acc_refuse_shutting_down(acc_http *h, acc_problem *p);
+void acc_exchanges_pump(acc_http *h);                       /* sends what there is to send, forgets what is done */
+void acc_exchanges_tick(acc_http *h);                       /* pings, clients that went away */
+void acc_exchanges_free(acc_http *h);                       /* without a word to their clients */
+void acc_refuse_shutting_down(acc_http *h, acc_problem *p); /* 503, and when to come again */
 
 #endif
