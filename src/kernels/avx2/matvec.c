@@ -8,16 +8,17 @@
 
 /* ---- W2S: two byte look-ups per pick, one for the activation, one for the value ---- */
 
-/* Per quad 16 bytes: a[i / 4] + 128, so that a pick's nibble finds its activation as an unsigned byte. */
-static void w2s_table(const int8_t *a, size_t n, uint8_t *table)
+/* Per quad 16 bytes: what a pick's nibble makes of its activation, which takes the sign of the pick's value. */
+static void w2s_table(const int8_t *a, size_t n, int8_t *table)
 {
-    const __m128i flip = _mm_set1_epi8(-128);
     const __m128i spread = _mm_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const __m128i signs = _mm_set1_epi32(0x0101ffff);
     for (size_t i = 0; i < n; i += 16, table += 64) {
-        const __m128i x = _mm_xor_si128(_mm_loadu_si128((const __m128i *)(a + i)), flip);
-        for (int q = 0; q < 4; q++)
-            _mm_store_si128((__m128i *)(table + 16 * q),
-                            _mm_shuffle_epi8(x, _mm_add_epi8(spread, _mm_set1_epi8((char)(4 * q)))));
+        const __m128i x = _mm_loadu_si128((const __m128i *)(a + i));
+        for (int q = 0; q < 4; q++) {
+            const __m128i picks = _mm_shuffle_epi8(x, _mm_add_epi8(spread, _mm_set1_epi8((char)(4 * q))));
+            _mm_store_si128((__m128i *)(void *)(table + 16 * q), _mm_sign_epi8(picks, signs));
+        }
     }
 }
 
@@ -30,30 +31,22 @@ static inline void add_scaled(__m256i s, const uint8_t *m, __m256i *first, __m25
     *second = _mm256_add_epi32(*second, _mm256_unpackhi_epi16(lo, hi));
 }
 
-/*
- * 32 rows. A pick adds (a + 128) * w; the sum of the w, kept in bytes (at most 32 quads * 3 or 16 * 5), times 128 is
- * taken off at the group's end. All modulo 2^16, where the group's sum fits.
- */
-static inline const uint8_t *w2s_rows32(const uint8_t *p, const uint8_t *table, uint32_t groups, uint32_t quads,
-                                        __m256i values, int32_t *isum)
+/* 32 rows. A pick adds its value's magnitude times what the table names. A group's sum fits 16 bits. */
+static inline const uint8_t *w2s_rows32(const uint8_t *p, const int8_t *table, uint32_t groups, uint32_t quads,
+                                        __m256i magnitudes, int32_t *isum)
 {
-    const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi8(1);
+    const __m256i mask = _mm256_set1_epi8(15);
     __m256i y0 = _mm256_setzero_si256(), y1 = y0, y2 = y0, y3 = y0;
     for (uint32_t g = 0; g < groups; g++) {
-        __m256i s0 = _mm256_setzero_si256(), s1 = s0, w0 = s0, w1 = s0;
+        __m256i s0 = _mm256_setzero_si256(), s1 = s0;
 #pragma GCC unroll 4
         for (uint32_t q = 0; q < quads; q++, p += 32, table += 16) {
             if (q % 2 == 0) _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T1);
             const __m256i x = load256(p), t = _mm256_broadcastsi128_si256(*(const __m128i *)(const void *)table);
             const __m256i n0 = _mm256_and_si256(x, mask), n1 = _mm256_and_si256(_mm256_srli_epi16(x, 4), mask);
-            const __m256i v0 = _mm256_shuffle_epi8(values, n0), v1 = _mm256_shuffle_epi8(values, n1);
-            s0 = _mm256_add_epi16(s0, _mm256_maddubs_epi16(_mm256_shuffle_epi8(t, n0), v0));
-            s1 = _mm256_add_epi16(s1, _mm256_maddubs_epi16(_mm256_shuffle_epi8(t, n1), v1));
-            w0 = _mm256_add_epi8(w0, v0);
-            w1 = _mm256_add_epi8(w1, v1);
+            s0 = acc_add_bytes(s0, _mm256_shuffle_epi8(magnitudes, n0), _mm256_shuffle_epi8(t, n0));
+            s1 = acc_add_bytes(s1, _mm256_shuffle_epi8(magnitudes, n1), _mm256_shuffle_epi8(t, n1));
         }
-        s0 = _mm256_sub_epi16(s0, _mm256_slli_epi16(_mm256_maddubs_epi16(ones, w0), 7));
-        s1 = _mm256_sub_epi16(s1, _mm256_slli_epi16(_mm256_maddubs_epi16(ones, w1), 7));
         _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T1);
         add_scaled(s0, p, &y0, &y1);
         add_scaled(s1, p + 16, &y2, &y3);
@@ -68,15 +61,15 @@ static inline const uint8_t *w2s_rows32(const uint8_t *p, const uint8_t *table, 
 
 void acc_avx2_w2s_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    uint8_t *table = scratch;
+    int8_t *table = scratch;
     w2s_table(a, (size_t)w->col_groups * w->group, table);
-    const __m256i values = acc_nibble_values(w);
+    const __m256i magnitudes = _mm256_abs_epi8(acc_nibble_values(w));
     const uint8_t *p = acc_nibble_block(w, 2 * rb0);
     for (uint32_t b = 2 * rb0; b < 2 * rb1; b++, isum += ACC_NIBBLE_ROWS) {
         if (w->group == 128)
-            p = w2s_rows32(p, table, w->col_groups, 32, values, isum);
+            p = w2s_rows32(p, table, w->col_groups, 32, magnitudes, isum);
         else
-            p = w2s_rows32(p, table, w->col_groups, w->group / 4, values, isum);
+            p = w2s_rows32(p, table, w->col_groups, w->group / 4, magnitudes, isum);
     }
 }
 
