@@ -163,10 +163,11 @@ typedef struct accllm_bench_params {
 typedef struct accllm_bench_result {
     double decode_tok_s, decode_tok_s_min, decode_tok_s_max; /* of all sessions together */
     double prefill_tok_s;                                    /* of one session's prompt */
-    uint64_t weight_bytes_per_token, lm_head_bytes; /* what a step reads once, whatever the number of sessions */
-    uint64_t kv_bytes_per_token;                    /* what it reads for each session */
-    uint64_t session_bytes, batch_bytes;            /* memory of one session; of the batch that works for all */
-    double decode_gb_s, stream_gb_s;                /* stream: plain reads of the same threads, in between */
+    /* What a step reads once, whatever the number of sessions, in the kernel set's layout. */
+    uint64_t weight_bytes_per_token, lm_head_bytes;
+    uint64_t kv_bytes_per_token;         /* what it reads for each session */
+    uint64_t session_bytes, batch_bytes; /* memory of one session; of the batch that works for all */
+    double decode_gb_s, stream_gb_s;     /* stream: plain reads of the same threads, in between */
     double roofline_ratio; /* of decode over the reads beside it, median; < 0: weights under 8x the last-level cache */
     uint64_t peak_rss_bytes;
 } accllm_bench_result;

@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/runtime.h"
 #include "engine/internal.h"
+#include "kernels/kernels.h"
 
 typedef struct sums {
     uint64_t params, linear_params, bytes, linear_bytes, head_bytes;
@@ -102,6 +104,27 @@ void acc_info_source(accllm_model_info *info, const acc_source *src)
     finish(info, &src->hp, &s);
     info->default_sinks = info->n_ctx_train > 4 ? 4 : 0;
     info->default_kv_bits = 32;
+}
+
+static uint64_t read_bytes(const acc_kernels *k, const acc_weight *w)
+{
+    const uint64_t tiles = acc_weight_tiles_bytes(w);
+    return acc_weight_bytes(w) - tiles + (w->repacked ? k->w[w->format].repack_bytes(w) : tiles);
+}
+
+void acc_info_read_bytes(const accllm_model *m, uint64_t *linear, uint64_t *head)
+{
+    const acc_packed *p = m->packed;
+    *linear = m->info.n_linear_params * sizeof(float);
+    *head = (uint64_t)m->info.n_vocab * m->info.n_embd * sizeof(float);
+    if (m->ref) return;
+    *linear = 0;
+    for (uint32_t l = 0; l < p->hp.n_layers; l++) {
+        const acc_packed_layer *layer = &p->layers[l];
+        const acc_weight *w[] = {&layer->q, &layer->k, &layer->v, &layer->o, &layer->gate, &layer->up, &layer->down};
+        for (int i = 0; i < 7; i++) *linear += read_bytes(m->rt->kernels, w[i]);
+    }
+    *head = read_bytes(m->rt->kernels, &p->output);
 }
 
 void acc_info_default_window(accllm_model_info *info)

@@ -49,6 +49,9 @@ accllm_status acc_logits_alloc(float **out, size_t *bytes, const accllm_model *m
 /* info.c: everything but name and file size follows from the hyper-parameters and the tensors. */
 void acc_info_packed(accllm_model_info *info, const acc_packed *m);
 void acc_info_source(accllm_model_info *info, const acc_source *src);
+/* The bytes of weights that one token's step reads: linear layers and lm_head, in the kernel set's own layout where it
+ * has one; floats in the reference. */
+void acc_info_read_bytes(const accllm_model *m, uint64_t *linear, uint64_t *head);
 /* File and random models alike: a window of 0 in the file means the rule of design section 9. */
 void acc_info_default_window(accllm_model_info *info);
 /* The window where none is asked for: the default one, less what more sinks than usual need of the trained context. */

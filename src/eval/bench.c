@@ -188,8 +188,7 @@ accllm_status accllm_bench(accllm_model *m, const accllm_session_params *sp, con
         ACC_TRY_GOTO(acc_fail(err, ACCLLM_E_NOMEM, "out of memory: bench of %zu tokens", n));
     for (size_t i = 0; i < n; i++) b.ids[i] = (int32_t)(acc_random(0, i) % info->n_vocab);
     ACC_TRY_GOTO(make_sessions(&b, m, sp, err));
-    r->weight_bytes_per_token = info->linear_bytes;
-    r->lm_head_bytes = info->head_bytes;
+    acc_info_read_bytes(m, &r->weight_bytes_per_token, &r->lm_head_bytes);
     ACC_TRY_GOTO(measure(&b, m->rt->pool, r, err));
 fail:
     for (uint32_t i = 0; b.items && i < p->n_sessions; i++) accllm_session_free(&b.items[i].session);

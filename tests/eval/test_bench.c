@@ -24,7 +24,10 @@ static int make(void **state)
     if (!f) return -1;
     *state = f;
     accllm_session_params_init(&f->sp);
-    if (accllm_runtime_create(&f->rt, NULL, &err) != ACCLLM_OK) return -1;
+    accllm_runtime_params rp;
+    accllm_runtime_params_init(&rp);
+    rp.isa = "scalar"; /* reads the file's layout */
+    if (accllm_runtime_create(&f->rt, &rp, &err) != ACCLLM_OK) return -1;
     return accllm_model_random(&f->m, f->rt, "smollm2-135m", "w2s", "w8", &err) == ACCLLM_OK ? 0 : -1;
 }
 
@@ -109,6 +112,44 @@ static void more_depth_reads_more(void **state)
     assert_true(near.prefill_tok_s == 0);
 }
 
+/* A kernel set with a layout of its own reads that: one byte for a quad in place of seven bits. */
+static void repacked_weights_count(void **state)
+{
+    fixture *f = *state;
+    accllm_bench_params p = decode_only(1, 1);
+    accllm_bench_result r;
+    accllm_error err;
+    accllm_runtime_params rp;
+    accllm_runtime *rt;
+    accllm_model *m;
+    accllm_runtime_params_init(&rp);
+    rp.isa = "avx2";
+    if (accllm_runtime_create(&rt, &rp, &err) != ACCLLM_OK) skip();
+    assert_int_equal(accllm_model_random(&m, rt, "smollm2-135m", "w2s", "w8", &err), ACCLLM_OK);
+    assert_int_equal(accllm_bench(m, &f->sp, &p, &r, &err), ACCLLM_OK);
+    const accllm_model_info *info = accllm_model_get_info(f->m);
+    assert_in_range(r.weight_bytes_per_token, info->linear_bytes / 100 * 113, info->linear_bytes / 100 * 115);
+    assert_int_equal(r.lm_head_bytes, info->head_bytes);
+    accllm_model_free(&m);
+    accllm_runtime_free(&rt);
+}
+
+static void the_reference_reads_floats(void **state)
+{
+    fixture *f = *state;
+    accllm_bench_params p = decode_only(1, 1);
+    accllm_bench_result r;
+    accllm_error err;
+    accllm_model *m;
+    assert_int_equal(accllm_model_open(&m, f->rt, TINY_FOLDER "/tiny.gguf", NULL, &err), ACCLLM_OK);
+    assert_int_equal(accllm_bench(m, &f->sp, &p, &r, &err), ACCLLM_OK);
+    const accllm_model_info *info = accllm_model_get_info(m);
+    assert_int_equal(r.weight_bytes_per_token, info->n_linear_params * 4);
+    assert_int_equal(r.lm_head_bytes, (uint64_t)info->n_vocab * info->n_embd * 4);
+    assert_true(info->linear_bytes < r.weight_bytes_per_token);
+    accllm_model_free(&m);
+}
+
 static void bad_parameters_are_refused(void **state)
 {
     fixture *f = *state;
@@ -132,10 +173,9 @@ static void bad_parameters_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(figures_fit_each_other),
-        cmocka_unit_test(sessions_share_the_weights),
-        cmocka_unit_test(more_depth_reads_more),
-        cmocka_unit_test(bad_parameters_are_refused),
+        cmocka_unit_test(figures_fit_each_other),     cmocka_unit_test(sessions_share_the_weights),
+        cmocka_unit_test(more_depth_reads_more),      cmocka_unit_test(repacked_weights_count),
+        cmocka_unit_test(the_reference_reads_floats), cmocka_unit_test(bad_parameters_are_refused),
     };
     return cmocka_run_group_tests_name("bench", tests, make, drop);
 }
