@@ -101,29 +101,6 @@ static int prefill(cli_generation *g, const int32_t *ids, size_t n, const float 
     return CLI_OK;
 }
 
-/* How many bytes at the end of the text could still become a stop text. */
-static size_t held_back(const char *text, size_t len, const cli_texts *stop)
-{
-    size_t most = 0;
-    for (size_t i = 0; i < stop->n; i++) {
-        size_t n = strlen(stop->item[i]);
-        for (size_t k = n - 1 < len ? n - 1 : len; k > most; k--) {
-            if (memcmp(text + len - k, stop->item[i], k) == 0) most = k;
-        }
-    }
-    return most;
-}
-
-static const char *find_stop(const char *text, size_t len, const cli_texts *stop)
-{
-    const char *first = NULL;
-    for (size_t i = 0; i < stop->n; i++) {
-        const char *at = memmem(text, len, stop->item[i], strlen(stop->item[i]));
-        if (at && (!first || at < first)) first = at;
-    }
-    return first;
-}
-
 static int emit(cli_generation *g, const char *bytes, size_t n)
 {
     if (n == 0) return CLI_OK;
@@ -140,15 +117,16 @@ static int release(cli_generation *g, cli_buffer *pending, bool end)
     static const cli_texts none = {0};
     const cli_texts *stop = g->stop ? g->stop : &none;
     if (!pending->data || pending->len == 0) return CLI_OK;
-    const char *at = find_stop(pending->data, pending->len, stop);
-    size_t n = at ? (size_t)(at - pending->data) : pending->len;
-    if (at)
+    const size_t at = accllm_find_stop(stop->item, stop->n, pending->data, pending->len);
+    const bool stopped = at != SIZE_MAX;
+    size_t n = stopped ? at : pending->len;
+    if (stopped)
         g->finish_reason = "stop";
     else if (!end)
-        n -= held_back(pending->data, pending->len, stop);
+        n -= accllm_held_by_stops(stop->item, stop->n, pending->data, pending->len);
     int rc = emit(g, pending->data, n);
     memmove(pending->data, pending->data + n, pending->len - n);
-    pending->len = at ? 0 : pending->len - n;
+    pending->len = stopped ? 0 : pending->len - n;
     return rc;
 }
 

@@ -59,6 +59,12 @@ ACCLLM_API size_t accllm_text_stream_push(accllm_text_stream *s, const accllm_to
 /* What is still held at the end (as U+FFFD). cap >= 16. */
 ACCLLM_API size_t accllm_text_stream_flush(accllm_text_stream *s, char *out, size_t cap);
 
+/* Stop texts, none of them empty: where the first one in text (len bytes) begins, SIZE_MAX: there is none. */
+ACCLLM_API size_t accllm_find_stop(const char *const *stops, size_t n_stops, const char *text, size_t len);
+/* How many bytes at the text's end are the beginning of a stop text, the most that any of them gives: a stream holds
+ * them back until more text has come. */
+ACCLLM_API size_t accllm_held_by_stops(const char *const *stops, size_t n_stops, const char *text, size_t len);
+
 typedef struct accllm_chat_message {
     const char *role; /* "system", "user", "assistant" */
     const char *content;

@@ -49,7 +49,7 @@ static bool add_stop(acc_stops *s, const json_t *v, acc_problem *p)
                           ACC_MAX_STOP_BYTES);
     s->text[s->n] = acc_strndup(json_string_value(v), len);
     if (!s->text[s->n]) return acc_refuse_memory(p);
-    s->len[s->n++] = len;
+    s->n++;
     return true;
 }
 
@@ -208,7 +208,7 @@ void acc_request_free(acc_request *r)
 {
     for (size_t i = 0; i < r->n_prompts; i++) free(r->prompt[i].ids);
     free(r->prompt);
-    acc_stops_free(&r->settings.stops);
+    for (size_t i = 0; i < r->settings.stops.n; i++) acc_free(r->settings.stops.text[i]);
     accllm_grammar_free(&r->settings.grammar);
     *r = (acc_request){0};
 }

@@ -8,14 +8,20 @@
 #include "accllm/grammar.h"
 #include "accllm/sampler.h"
 #include "accllm/tokenizer.h"
-#include "serve/stops.h"
 
 enum {
     ACC_MAX_TOP = 20,     /* alternatives shown per token */
     ACC_SCORED_ROWS = 16, /* prompt positions whose logits one step returns */
     ACC_BOX_RECORDS = 64,
     ACC_MAX_RECENT = 4096, /* tokens that a repetition penalty may look back */
+    ACC_MAX_STOPS = 16,
+    ACC_MAX_STOP_BYTES = 256,
 };
+
+typedef struct acc_stops {
+    char *text[ACC_MAX_STOPS]; /* malloc'ed, not empty */
+    size_t n;
+} acc_stops;
 
 /* What a request asks of all its sequences; not changed once they were submitted. */
 typedef struct acc_settings {

@@ -167,13 +167,14 @@ static void digest_prompt(acc_slot *s, const acc_step *step)
 static void release(acc_slot *s, bool end)
 {
     const acc_stops *stops = &s->seq->settings->stops;
-    size_t at = acc_stops_find(stops, s->pending, s->n_pending), n = s->n_pending;
+    const char *const *texts = (const char *const *)stops->text;
+    size_t at = accllm_find_stop(texts, stops->n, s->pending, s->n_pending), n = s->n_pending;
     if (at != SIZE_MAX) {
         n = at;
         s->finish = ACC_FINISH_STOP;
         s->stop_text = true;
     } else if (!end) {
-        n -= acc_stops_held(stops, s->pending, s->n_pending);
+        n -= accllm_held_by_stops(texts, stops->n, s->pending, s->n_pending);
     }
     memcpy(s->fresh.text + s->fresh.n_text, s->pending, n);
     s->fresh.n_text += n;

@@ -1,4 +1,4 @@
-/* The parts of the server that need no connection: stop texts, log-probabilities, keys, origins. */
+/* The parts of the server that need no connection: log-probabilities, keys, origins. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,26 +15,6 @@
 #include "serve/logprob.h"
 #include "serve/problem.h"
 #include "serve/request.h"
-#include "serve/stops.h"
-
-static void stop_texts(void **state)
-{
-    char a[] = "stop", b[] = "to", c[] = "aab";
-    acc_stops s = {.text = {a, b}, .len = {4, 2}, .n = 2}, t = {.text = {c}, .len = {3}, .n = 1}, none = {0};
-    (void)state;
-    assert_true(acc_stops_find(&s, "go stop", 7) == 3);
-    assert_true(acc_stops_find(&s, "sto", 3) == 1);
-    assert_true(acc_stops_find(&s, "to stop", 7) == 0); /* the first in the text, not in the list */
-    assert_true(acc_stops_find(&s, "xyz", 3) == SIZE_MAX);
-    assert_true(acc_stops_find(&none, "stop", 4) == SIZE_MAX);
-    assert_int_equal(acc_stops_held(&s, "xs", 2), 1);
-    assert_int_equal(acc_stops_held(&s, "xsto", 4), 3); /* of the longest that may still come */
-    assert_int_equal(acc_stops_held(&s, "t", 1), 1);
-    assert_int_equal(acc_stops_held(&s, "", 0), 0);
-    assert_int_equal(acc_stops_held(&t, "aaa", 3), 2); /* not 3: only two can still begin it */
-    assert_int_equal(acc_stops_held(&t, "aaba", 4), 1);
-    assert_int_equal(acc_stops_held(&none, "stop", 4), 0);
-}
 
 static void log_probabilities(void **state)
 {
@@ -243,7 +223,6 @@ static void silent_tokens_wait_for_a_stop_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stop_texts),
         cmocka_unit_test(log_probabilities),
         cmocka_unit_test(keys),
         cmocka_unit_test(long_keys),

@@ -1,4 +1,4 @@
-/* UTF-8, text streams, chat templates. */
+/* UTF-8, text streams, stop texts, chat templates. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -236,6 +236,24 @@ static void content_cannot_end_its_turn(void **state)
     accllm_tokenizer_free(&t);
 }
 
+static void stop_texts(void **state)
+{
+    const char *const s[] = {"stop", "to"}, *const t[] = {"aab"};
+    (void)state;
+    assert_true(accllm_find_stop(s, 2, "go stop", 7) == 3);
+    assert_true(accllm_find_stop(s, 2, "sto", 3) == 1);
+    assert_true(accllm_find_stop(s, 2, "to stop", 7) == 0); /* the first in the text, not in the list */
+    assert_true(accllm_find_stop(s, 2, "xyz", 3) == SIZE_MAX);
+    assert_true(accllm_find_stop(NULL, 0, "stop", 4) == SIZE_MAX);
+    assert_int_equal(accllm_held_by_stops(s, 2, "xs", 2), 1);
+    assert_int_equal(accllm_held_by_stops(s, 2, "xsto", 4), 3); /* of the longest that may still come */
+    assert_int_equal(accllm_held_by_stops(s, 2, "t", 1), 1);
+    assert_int_equal(accllm_held_by_stops(s, 2, "", 0), 0);
+    assert_int_equal(accllm_held_by_stops(t, 1, "aaa", 3), 2); /* not 3: only two can still begin it */
+    assert_int_equal(accllm_held_by_stops(t, 1, "aaba", 4), 1);
+    assert_int_equal(accllm_held_by_stops(NULL, 0, "stop", 4), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +263,7 @@ int main(void)
         cmocka_unit_test(the_default_system_message_comes_from_the_template),
         cmocka_unit_test(messages_are_rendered),
         cmocka_unit_test(content_cannot_end_its_turn),
+        cmocka_unit_test(stop_texts),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }
