@@ -64,13 +64,13 @@ static accllm_status plan_tensor(acc_weight *w, acc_format f, const acc_hparams 
     return s == ACCLLM_OK ? s : acc_prefix(err, s, "%s", acc_tensor_base(id));
 }
 
-/* W4 takes groups of 64 where 128 would do: 0.06 bit more (a byte for 64 weights instead of 128), less error. */
+/* W4 takes groups of 32: a byte more for 32 weights than for none, a quarter less error than with 64 (docs/quality.md,
+ * "One-shot W4"). */
 accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, acc_weight *w, accllm_error *err)
 {
     const acc_tensor_id id = (acc_tensor_id)(ACC_T_ATTN_Q + linear);
-    ACC_TRY(plan_tensor(w, f, r->hp, id, r->p->group, err));
-    if (r->p->group || f != ACC_FMT_W4 || w->group != 128) return ACCLLM_OK;
-    return plan_tensor(w, f, r->hp, id, 64, err);
+    const uint32_t usual = f == ACC_FMT_W4 ? 32 : 0;
+    return plan_tensor(w, f, r->hp, id, r->p->group ? r->p->group : usual, err);
 }
 
 static accllm_status make_plan(acc_run *r, accllm_error *err)

@@ -181,7 +181,9 @@ class Chat(Case):
         want = self.answer_of_run(("system", "be brief"), ("user", "hello"))
         r = self.json(*chat, stdin=b"first\n/system be brief\nhello\n")
         self.assertEqual(r["turns"][1]["assistant"], want["text"])
-        r = self.json(*chat, "--system", "be brief", "--pin-system", stdin=b"/system speak\n/system be brief\nhello\n")
+        pinned = ("--system", "be brief", "--pin-system")  # sinks have 8 bits: other numbers than above
+        want = self.json("run", self.model, "--chat", "-p", "hello", "--temp", "0", "-n", "6", *pinned)
+        r = self.json(*chat, *pinned, stdin=b"/system speak\n/system be brief\nhello\n")
         self.assertEqual(r["turns"][0]["assistant"], want["text"])
         long = "speak of the sea"
         _, one = self.run_it(*chat, "--system", "be brief", "--pin-system", stdin=f"/stats\n/system {long}\n/stats\n".encode())
