@@ -64,8 +64,8 @@ static accllm_status plan_tensor(acc_weight *w, acc_format f, const acc_hparams 
     return s == ACCLLM_OK ? s : acc_prefix(err, s, "%s", acc_tensor_base(id));
 }
 
-/* W4 takes groups of 32: a byte more for 32 weights than for none, a quarter less error than with 64 (docs/quality.md,
- * "One-shot W4"). */
+/* W4 takes groups of 32: an eighth of a bit more than groups of 64, a quarter less error (docs/quality.md, "One-shot
+ * W4"). */
 accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, acc_weight *w, accllm_error *err)
 {
     const acc_tensor_id id = (acc_tensor_id)(ACC_T_ATTN_Q + linear);

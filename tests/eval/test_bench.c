@@ -24,10 +24,7 @@ static int make(void **state)
     if (!f) return -1;
     *state = f;
     accllm_session_params_init(&f->sp);
-    accllm_runtime_params rp;
-    accllm_runtime_params_init(&rp);
-    rp.isa = "scalar"; /* reads the file's layout */
-    if (accllm_runtime_create(&f->rt, &rp, &err) != ACCLLM_OK) return -1;
+    if (accllm_runtime_create(&f->rt, NULL, &err) != ACCLLM_OK) return -1;
     return accllm_model_random(&f->m, f->rt, "smollm2-135m", "w2s", "w8", &err) == ACCLLM_OK ? 0 : -1;
 }
 
@@ -66,7 +63,7 @@ static void figures_fit_each_other(void **state)
     const accllm_model_info *info = accllm_model_get_info(f->m);
     assert_true(r.prefill_tok_s > 0 && r.decode_tok_s > 0 && r.stream_gb_s > 0);
     assert_true(r.decode_tok_s_min <= r.decode_tok_s && r.decode_tok_s <= r.decode_tok_s_max);
-    assert_true(r.weight_bytes_per_token == info->linear_bytes && r.lm_head_bytes == info->head_bytes);
+    assert_true(r.weight_bytes_per_token >= info->linear_bytes && r.lm_head_bytes == info->head_bytes);
     assert_true(r.kv_bytes_per_token > 0);
     const double bytes = (double)(r.weight_bytes_per_token + r.lm_head_bytes + r.kv_bytes_per_token);
     assert_true(fabs(r.decode_gb_s - bytes * r.decode_tok_s / 1e9) < 1e-9);
@@ -112,26 +109,41 @@ static void more_depth_reads_more(void **state)
     assert_true(near.prefill_tok_s == 0);
 }
 
-/* A kernel set with a layout of its own reads that: one byte for a quad in place of seven bits. */
-static void repacked_weights_count(void **state)
+/* One step with the W2S model and kernel set; false: the CPU has no such set. */
+static bool step_with(fixture *f, const char *isa, accllm_bench_result *r)
 {
-    fixture *f = *state;
     accllm_bench_params p = decode_only(1, 1);
-    accllm_bench_result r;
     accllm_error err;
     accllm_runtime_params rp;
     accllm_runtime *rt;
     accllm_model *m;
     accllm_runtime_params_init(&rp);
-    rp.isa = "avx2";
-    if (accllm_runtime_create(&rt, &rp, &err) != ACCLLM_OK) skip();
+    rp.isa = isa;
+    if (accllm_runtime_create(&rt, &rp, &err) != ACCLLM_OK) return false;
     assert_int_equal(accllm_model_random(&m, rt, "smollm2-135m", "w2s", "w8", &err), ACCLLM_OK);
-    assert_int_equal(accllm_bench(m, &f->sp, &p, &r, &err), ACCLLM_OK);
-    const accllm_model_info *info = accllm_model_get_info(f->m);
-    assert_in_range(r.weight_bytes_per_token, info->linear_bytes / 100 * 113, info->linear_bytes / 100 * 115);
-    assert_int_equal(r.lm_head_bytes, info->head_bytes);
+    assert_int_equal(accllm_bench(m, &f->sp, &p, r, &err), ACCLLM_OK);
+    assert_int_equal(r->lm_head_bytes, accllm_model_get_info(m)->head_bytes);
     accllm_model_free(&m);
     accllm_runtime_free(&rt);
+    return true;
+}
+
+static void the_files_layout_counts(void **state)
+{
+    fixture *f = *state;
+    accllm_bench_result r;
+    assert_true(step_with(f, "scalar", &r));
+    assert_int_equal(r.weight_bytes_per_token, accllm_model_get_info(f->m)->linear_bytes);
+}
+
+/* A kernel set with a layout of its own reads that: one byte for a quad in place of seven bits. */
+static void repacked_weights_count(void **state)
+{
+    fixture *f = *state;
+    accllm_bench_result r;
+    const uint64_t file = accllm_model_get_info(f->m)->linear_bytes;
+    if (!step_with(f, "avx2", &r)) skip();
+    assert_in_range(r.weight_bytes_per_token, file / 100 * 113, file / 100 * 115);
 }
 
 static void the_reference_reads_floats(void **state)
@@ -174,8 +186,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_fit_each_other),     cmocka_unit_test(sessions_share_the_weights),
-        cmocka_unit_test(more_depth_reads_more),      cmocka_unit_test(repacked_weights_count),
-        cmocka_unit_test(the_reference_reads_floats), cmocka_unit_test(bad_parameters_are_refused),
+        cmocka_unit_test(more_depth_reads_more),      cmocka_unit_test(the_files_layout_counts),
+        cmocka_unit_test(repacked_weights_count),     cmocka_unit_test(the_reference_reads_floats),
+        cmocka_unit_test(bad_parameters_are_refused),
     };
     return cmocka_run_group_tests_name("bench", tests, make, drop);
 }

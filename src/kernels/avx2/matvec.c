@@ -6,7 +6,7 @@
 
 #define AHEAD_BYTES 16384 /* prefetch distance of the repacked stream, to the second level */
 
-/* ---- W2S: two byte look-ups per pick, one for the activation, one for the value ---- */
+/* ---- W2S: two byte look-ups per pick, the activation with its value's sign and the value's magnitude ---- */
 
 /* Per quad 16 bytes: what a pick's nibble makes of its activation, which takes the sign of the pick's value. */
 static void w2s_table(const int8_t *a, size_t n, int8_t *table)
