@@ -113,11 +113,11 @@ static const float *weigh(const acc_collector *c, const float *x, const float *r
 void acc_collector_tap(void *user, acc_tensor_id which, const float *x, uint32_t n_tokens, uint32_t cols)
 {
     acc_collector *c = user;
-    const int i = which == ACC_T_ATTN_Q ? 0 : which == ACC_T_ATTN_OUT ? 1 : which == ACC_T_FFN_GATE ? 2 : 3;
+    const int i = acc_input_from(which);
     if (which == ACC_T_ATTN_K)
         add_keys(c, x, n_tokens);
     else if (which == ACC_T_ATTN_NORM || which == ACC_T_FFN_NORM)
         memcpy(c->residual[which == ACC_T_FFN_NORM], x, (size_t)n_tokens * cols * sizeof *x);
-    else if (c->wanted >> i & 1)
+    else if (i >= 0 && c->wanted >> i & 1)
         acc_hessian_add(c->pool, &c->hessian[i], i % 2 ? weigh(c, x, c->residual[i / 2], n_tokens, cols) : x, n_tokens);
 }

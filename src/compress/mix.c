@@ -1,42 +1,50 @@
-/* Which format each matrix gets: a budget from the target, the choice, and its place in the run. */
+/* Which format and group size each matrix gets: a budget from the target, the choice, and its place in the run. */
 #include "compress/mix.h"
 
-#include <string.h>
+#include <stdio.h>
 
 #include "core/memory.h"
 #include "format/gguf.h"
 
+const acc_mix_option acc_mix_options[ACC_MIX_OPTIONS] = {
+    [ACC_MIX_W2S] = {"w2s", ACC_FMT_W2S, 0},
+    [ACC_MIX_W2] = {"w2", ACC_FMT_W2, 0},
+    [ACC_MIX_W4_64] = {"w4 in groups of 64", ACC_FMT_W4, 64},
+    [ACC_MIX_W4_32] = {"w4", ACC_FMT_W4, 32},
+    [ACC_MIX_W8] = {"w8", ACC_FMT_W8, 0},
+};
+
 /* ---- the choice ---- */
 
-/* The format that saves most loss per byte over the one in use; ACC_FMT_COUNT: none that fits does. */
-static acc_format best_step(const acc_cost c[ACC_FMT_COUNT], acc_format now, uint64_t room, double *gain)
+/* The option that saves most loss per byte over the one in use; ACC_MIX_OPTIONS: none that fits does. */
+static uint8_t best_step(const acc_cost c[ACC_MIX_OPTIONS], uint8_t now, uint64_t room, double *gain)
 {
-    acc_format best = ACC_FMT_COUNT;
+    uint8_t best = ACC_MIX_OPTIONS;
     *gain = 0;
-    for (int f = 0; f < ACC_FMT_COUNT; f++) {
-        if (c[f].bytes <= c[now].bytes || c[f].bytes - c[now].bytes > room || !(c[f].loss < c[now].loss)) continue;
-        const double g = (c[now].loss - c[f].loss) / (double)(c[f].bytes - c[now].bytes);
+    for (uint8_t o = 0; o < ACC_MIX_OPTIONS; o++) {
+        if (c[o].bytes <= c[now].bytes || c[o].bytes - c[now].bytes > room || !(c[o].loss < c[now].loss)) continue;
+        const double g = (c[now].loss - c[o].loss) / (double)(c[o].bytes - c[now].bytes);
         if (g > *gain) {
             *gain = g;
-            best = (acc_format)f;
+            best = o;
         }
     }
     return best;
 }
 
-static acc_format smallest(const acc_cost c[ACC_FMT_COUNT])
+static uint8_t smallest(const acc_cost c[ACC_MIX_OPTIONS])
 {
-    acc_format best = ACC_FMT_COUNT;
-    for (int f = 0; f < ACC_FMT_COUNT; f++) {
-        if (c[f].bytes == 0) continue;
-        if (best == ACC_FMT_COUNT || c[f].bytes < c[best].bytes ||
-            (c[f].bytes == c[best].bytes && c[f].loss < c[best].loss))
-            best = (acc_format)f;
+    uint8_t best = ACC_MIX_OPTIONS;
+    for (uint8_t o = 0; o < ACC_MIX_OPTIONS; o++) {
+        if (c[o].bytes == 0) continue;
+        if (best == ACC_MIX_OPTIONS || c[o].bytes < c[best].bytes ||
+            (c[o].bytes == c[best].bytes && c[o].loss < c[best].loss))
+            best = o;
     }
     return best;
 }
 
-bool acc_mix_choose(const acc_costs *costs, uint64_t budget, acc_format *choice, uint64_t *least)
+bool acc_mix_choose(const acc_costs *costs, uint64_t budget, uint8_t *choice, uint64_t *least)
 {
     uint64_t used = 0;
     for (uint32_t i = 0; i < costs->n; i++) {
@@ -47,20 +55,25 @@ bool acc_mix_choose(const acc_costs *costs, uint64_t budget, acc_format *choice,
     if (used > budget) return false;
     for (;;) {
         uint32_t at = 0;
-        acc_format to = ACC_FMT_COUNT;
+        uint8_t to = ACC_MIX_OPTIONS;
         double best = 0;
         for (uint32_t i = 0; i < costs->n; i++) {
             double gain;
-            const acc_format f = best_step(costs->of[i], choice[i], budget - used, &gain);
-            if (f != ACC_FMT_COUNT && gain > best) at = i, to = f, best = gain;
+            const uint8_t o = best_step(costs->of[i], choice[i], budget - used, &gain);
+            if (o != ACC_MIX_OPTIONS && gain > best) at = i, to = o, best = gain;
         }
-        if (to == ACC_FMT_COUNT) return true;
+        if (to == ACC_MIX_OPTIONS) return true;
         used += costs->of[at][to].bytes - costs->of[at][choice[at]].bytes;
         choice[at] = to;
     }
 }
 
 /* ---- the run ---- */
+
+accllm_status acc_mix_shape(const acc_run *r, int linear, int option, acc_weight *w, accllm_error *err)
+{
+    return acc_run_shape(r, linear, acc_mix_options[option].format, acc_mix_options[option].group, w, err);
+}
 
 static uint64_t matrices(const acc_run *r)
 {
@@ -93,52 +106,57 @@ static accllm_status budget_of(const acc_run *r, uint64_t *budget, accllm_error 
     return ACCLLM_OK;
 }
 
-static accllm_status use(acc_run *r, const acc_format *choice, accllm_error *err)
+static accllm_status use(acc_run *r, const uint8_t *choice, accllm_error *err)
 {
     for (uint64_t i = 0; i < matrices(r); i++)
-        ACC_TRY(acc_run_shape(r, (int)(i % ACC_LINEARS), choice[i], &r->shapes[i / ACC_LINEARS][i % ACC_LINEARS], err));
+        ACC_TRY(acc_mix_shape(r, (int)(i % ACC_LINEARS), choice[i], &r->shapes[i / ACC_LINEARS][i % ACC_LINEARS], err));
     return ACCLLM_OK;
 }
 
-static void tell(const acc_run *r, const acc_format *choice, const acc_costs *costs)
+static void tell(const acc_run *r, const uint8_t *choice, const acc_costs *costs)
 {
-    uint32_t count[ACC_FMT_COUNT] = {0};
+    uint32_t count[ACC_MIX_OPTIONS] = {0};
+    char text[128] = "";
+    size_t at = 0;
     double bytes = 0, loss = 0;
     for (uint64_t i = 0; i < matrices(r); i++) {
         count[choice[i]]++;
         bytes += (double)costs->of[i][choice[i]].bytes;
         loss += costs->of[i][choice[i]].loss;
     }
-    acc_run_note(r, "mixed precision: %u matrices w2s, %u w2, %u w4, %u w8; %.3f bits per weight; estimated loss %.4g",
-                 count[ACC_FMT_W2S], count[ACC_FMT_W2], count[ACC_FMT_W4], count[ACC_FMT_W8],
+    for (int o = 0; o < ACC_MIX_OPTIONS && at < sizeof text; o++)
+        if (count[o])
+            at += (size_t)snprintf(text + at, sizeof text - at, "%s%u %s", at ? ", " : "", count[o],
+                                   acc_mix_options[o].name);
+    acc_run_note(r, "mixed precision, matrices: %s; %.3f bits per weight; estimated loss %.4g", text,
                  8 * bytes / acc_run_linear_weights(r), loss);
 }
 
-/* What every format would take. */
+/* What every option would take. One group size for all (--group) leaves a single W4. */
 static accllm_status fill_bytes(const acc_run *r, acc_costs *costs, accllm_error *err)
 {
     acc_weight shape;
     for (uint32_t i = 0; i < costs->n; i++)
-        for (int f = 0; f < ACC_FMT_COUNT; f++) {
-            ACC_TRY(acc_run_shape(r, (int)(i % ACC_LINEARS), (acc_format)f, &shape, err));
-            costs->of[i][f].bytes = acc_weight_bytes(&shape);
+        for (int o = 0; o < ACC_MIX_OPTIONS; o++) {
+            ACC_TRY(acc_mix_shape(r, (int)(i % ACC_LINEARS), o, &shape, err));
+            costs->of[i][o].bytes = r->p->group && o == ACC_MIX_W4_64 ? 0 : acc_weight_bytes(&shape);
         }
     return ACCLLM_OK;
 }
 
-static accllm_status choose(acc_run *r, acc_costs *costs, acc_format *choice, accllm_error *err)
+static accllm_status choose(acc_run *r, acc_costs *costs, uint8_t *choice, accllm_error *err)
 {
     uint64_t budget, least;
     ACC_TRY(budget_of(r, &budget, err));
     ACC_TRY(fill_bytes(r, costs, err));
-    if (!acc_mix_choose(costs, budget, choice, &least)) /* no losses yet: the smallest formats */
+    if (!acc_mix_choose(costs, budget, choice, &least)) /* no losses yet: the smallest options */
         return acc_fail(err, ACCLLM_E_ARG, "the target leaves %.3f bits per weight; the smallest possible are %.3f",
                         8 * (double)budget / acc_run_linear_weights(r), 8 * (double)least / acc_run_linear_weights(r));
     ACC_TRY(acc_run_costs(r, costs, err));
     (void)acc_mix_choose(costs, budget, choice, &least);
     tell(r, choice, costs);
     ACC_TRY(use(r, choice, err));
-    return acc_work_save_formats(&r->work, choice, (uint32_t)matrices(r), err);
+    return acc_work_save_mix(&r->work, choice, (uint32_t)matrices(r), err);
 }
 
 bool acc_run_has_target(const acc_run *r)
@@ -153,7 +171,7 @@ accllm_status acc_run_mix(acc_run *r, accllm_error *err)
     if (!acc_run_has_target(r) || r->mixed) return ACCLLM_OK;
     ACC_TRY(acc_alloc(&p, costs.n, sizeof *costs.of, "costs of formats", err));
     costs.of = p;
-    accllm_status s = acc_alloc(&p, costs.n, sizeof(acc_format), "formats", err);
+    accllm_status s = acc_alloc(&p, costs.n, sizeof(uint8_t), "formats", err);
     if (s == ACCLLM_OK) {
         s = choose(r, &costs, p, err);
         r->mixed = s == ACCLLM_OK;
@@ -167,9 +185,9 @@ accllm_status acc_run_load_mix(acc_run *r, accllm_error *err)
 {
     void *p;
     if (!acc_run_has_target(r)) return ACCLLM_OK;
-    ACC_TRY(acc_alloc(&p, matrices(r), sizeof(acc_format), "formats", err));
+    ACC_TRY(acc_alloc(&p, matrices(r), sizeof(uint8_t), "formats", err));
     accllm_status s = ACCLLM_OK;
-    r->mixed = acc_work_load_formats(&r->work, p, (uint32_t)matrices(r));
+    r->mixed = acc_work_load_mix(&r->work, p, (uint32_t)matrices(r), ACC_MIX_OPTIONS);
     if (r->mixed) s = use(r, p, err);
     acc_free(p);
     return s;

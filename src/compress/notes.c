@@ -12,6 +12,7 @@
 #define OTHER_WORK 1e-11 /* seconds of a thread for each weight and token of recovery */
 /* Of a trained weight: itself and Adam's two moments as floats, in the old checkpoint and in the one being written. */
 #define CHECKPOINT_BYTES 24
+#define SOLVED_OPTIONS 4 /* of a mix's options (mix.h), all but W8's rounding */
 
 void acc_run_note(const acc_run *r, const char *fmt, ...)
 {
@@ -99,7 +100,7 @@ static estimate estimate_run(const acc_run *r)
     if (r->start_file) e.seconds = 0;
     if (acc_run_has_target(r) && !r->mixed) {
         e.sense = acc_run_sense_bytes(r);
-        e.sense_seconds = (acc_run_sense_flops(r) + 3 * solver_flops * hp->n_layers) / flops_per_second(r);
+        e.sense_seconds = (acc_run_sense_flops(r) + SOLVED_OPTIONS * solver_flops * hp->n_layers) / flops_per_second(r);
     }
     e.work_folder = e.output + e.hidden;
     e.output += (double)acc_weight_bytes(&r->plan.embd) + (hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));
@@ -144,10 +145,13 @@ void acc_run_announce(acc_run *r)
     const double total = e.sense_seconds + e.seconds + recovery;
     r->layers_begin = 0.98 * e.sense_seconds / total;
     r->layers_end = 0.98 * (e.sense_seconds + e.seconds) / total;
-    acc_run_note(r, "%s: %u layers, %.1f M linear weights -> %s (%s, groups of %u), embedding and head %s", r->hp->name,
+    const bool mixed = acc_run_has_target(r) || r->mixed;
+    char groups[32] = "";
+    if (!mixed) (void)snprintf(groups, sizeof groups, ", groups of %u", r->plan.linear[0].group);
+    acc_run_note(r, "%s: %u layers, %.1f M linear weights -> %s (%s%s), embedding and head %s", r->hp->name,
                  r->hp->n_layers, acc_run_linear_weights(r) / 1e6,
-                 acc_run_has_target(r) || r->mixed ? "mixed formats" : acc_format_name(r->weights), acc_run_method(r),
-                 r->plan.linear[0].group, acc_format_name(r->head));
+                 mixed ? "mixed formats" : acc_format_name(r->weights), acc_run_method(r), groups,
+                 acc_format_name(r->head));
     acc_run_note(r, "calibration: %u sequences of %u tokens (%s, %llu tokens in all)", r->cal.n_seqs, r->cal.seq_len,
                  r->p->calib_path ? r->p->calib_path : "built-in text", (unsigned long long)r->cal.text_tokens);
     acc_run_note(r, "memory: about %.0f MB%s (tokens' states %.0f, a layer's weights %.0f, Hessians %.0f, solver %.0f)",

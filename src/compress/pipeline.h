@@ -80,8 +80,9 @@ acc_vector_place acc_run_vector(const acc_run *r, acc_tensor_id id); /* n 0: non
 accllm_status acc_run_setup(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 double acc_run_linear_weights(const acc_run *r);                      /* of all layers */
 acc_layer_data acc_run_layer_sizes(const acc_run *r, uint32_t layer); /* for acc_work_load_layer() */
-/* The shape of matrix `linear` in a format. */
-accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, acc_weight *w,
+/* The shape of matrix `linear` in a format; group 0: the format's usual one. What the caller of the run asked for
+ * (--group) stands above both. */
+accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, uint32_t group, acc_weight *w,
                             accllm_error *err) ACC_MUST_CHECK;
 size_t acc_run_blob_bytes(const acc_run *r, int linear); /* the largest over all layers */
 /* Everything that the output's bytes depend on, for the work folder; NULL: out of memory. */
@@ -99,6 +100,7 @@ accllm_status acc_run_load_mix(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 /* The matrices of a layer in file order, and which of its four inputs each one has: that of q k v, of out, of gate and
  * up, of down. */
 extern const uint8_t acc_input_of[ACC_LINEARS];
+int acc_input_from(acc_tensor_id tap); /* which input a tap of the reference sees; -1: none */
 float **acc_matrix_of(acc_ref_layer *l, int linear);
 accllm_status acc_run_embed(acc_run *r, accllm_error *err) ACC_MUST_CHECK;  /* hidden = compressed embedding rows */
 accllm_status acc_run_layers(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* every layer not yet in the work folder */

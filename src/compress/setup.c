@@ -66,10 +66,11 @@ static accllm_status plan_tensor(acc_weight *w, acc_format f, const acc_hparams 
 
 /* W4 takes groups of 32: an eighth of a bit more than groups of 64, a quarter less error (docs/quality.md, "One-shot
  * W4"). */
-accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, acc_weight *w, accllm_error *err)
+accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, uint32_t group, acc_weight *w,
+                            accllm_error *err)
 {
     const acc_tensor_id id = (acc_tensor_id)(ACC_T_ATTN_Q + linear);
-    const uint32_t usual = f == ACC_FMT_W4 ? 32 : 0;
+    const uint32_t usual = group || f != ACC_FMT_W4 ? group : 32;
     return plan_tensor(w, f, r->hp, id, r->p->group ? r->p->group : usual, err);
 }
 
@@ -78,7 +79,7 @@ static accllm_status make_plan(acc_run *r, accllm_error *err)
     const acc_hparams *hp = r->hp;
     acc_packed_plan *plan = &r->plan;
     plan->src = r->src;
-    for (int i = 0; i < ACC_LINEARS; i++) ACC_TRY(acc_run_shape(r, i, r->weights, &plan->linear[i], err));
+    for (int i = 0; i < ACC_LINEARS; i++) ACC_TRY(acc_run_shape(r, i, r->weights, 0, &plan->linear[i], err));
     ACC_TRY(plan_tensor(&plan->embd, r->head, hp, ACC_T_TOKEN_EMBD, 0, err));
     if (!hp->tied) ACC_TRY(plan_tensor(&plan->output, r->head, hp, ACC_T_OUTPUT, 0, err));
     plan->page = r->p->page ? r->p->page : 256;
@@ -262,7 +263,7 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
                    {"calibration length", r->cal.seq_len},
                    {"recovery rate, millionths", (uint64_t)(r->p->recover_rate * 1e6)},
                    {"recovery sequence length", acc_run_recover_length(r)},
-                   {"solver revision", 6}};
+                   {"solver revision", 7}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));
     put_hash(o, "source", sample_hash(&f));

@@ -24,7 +24,7 @@ static bool work_path(const acc_work *w, char out[PATH_MAX], const char *name)
 
 static bool is_ours(const char *name)
 {
-    static const char *const begin[] = {"layer-", "tuned-", "formats.json", "recover.bin", "hidden.bin", "config.json"};
+    static const char *const begin[] = {"layer-", "tuned-", "mix.json", "recover.bin", "hidden.bin", "config.json"};
     for (size_t i = 0; i < sizeof begin / sizeof *begin; i++)
         if (strncmp(name, begin[i], strlen(begin[i])) == 0) return true;
     return false;
@@ -180,28 +180,28 @@ accllm_status acc_work_open(acc_work *w, const char *out_path, const json_t *con
     return s;
 }
 
-accllm_status acc_work_save_formats(const acc_work *w, const acc_format *f, uint32_t n, accllm_error *err)
+accllm_status acc_work_save_mix(const acc_work *w, const uint8_t *option, uint32_t n, accllm_error *err)
 {
     json_t *all = json_array();
-    for (uint32_t i = 0; i < n; i++) (void)json_array_append_new(all, json_string(acc_format_name(f[i])));
+    for (uint32_t i = 0; i < n; i++) (void)json_array_append_new(all, json_integer(option[i]));
     char *text = json_array_size(all) == n ? json_dumps(all, JSON_INDENT(0)) : NULL;
     json_decref(all);
     if (!text) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: formats");
-    accllm_status s = save_text(w, "formats.json", text, err);
+    accllm_status s = save_text(w, "mix.json", text, err);
     free(text);
     return s;
 }
 
-bool acc_work_load_formats(const acc_work *w, acc_format *f, uint32_t n)
+bool acc_work_load_mix(const acc_work *w, uint8_t *option, uint32_t n, uint32_t n_options)
 {
     char path[PATH_MAX];
-    json_t *all = work_path(w, path, "formats.json") ? json_load_file(path, 0, NULL) : NULL;
+    json_t *all = work_path(w, path, "mix.json") ? json_load_file(path, 0, NULL) : NULL;
     bool ok = json_array_size(all) == n;
     for (uint32_t i = 0; ok && i < n; i++) {
-        const char *name = json_string_value(json_array_get(all, i));
-        const int format = name ? acc_format_parse(name) : -1;
-        ok = format >= 0;
-        if (ok) f[i] = (acc_format)format;
+        const json_t *one = json_array_get(all, i);
+        const json_int_t value = json_integer_value(one);
+        ok = json_is_integer(one) && value >= 0 && value < (json_int_t)n_options;
+        if (ok) option[i] = (uint8_t)value;
     }
     json_decref(all);
     return ok;

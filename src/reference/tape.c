@@ -268,8 +268,7 @@ accllm_status acc_tape_forward(acc_tape *t, const acc_ref_layer *layers, const a
 typedef struct way_back {
     acc_tape *t;
     uint32_t layer;
-    acc_tape_gradient *sink;
-    void *user;
+    const acc_tape_sink *sink;
 } way_back;
 
 /* dx [n][cols] (+)= dy [n][rows] w, w [rows][cols]. */
@@ -281,27 +280,29 @@ static void through_matrix(const way_back *b, const float *w, uint32_t rows, uin
     acc_gemm_run(b->t->rt->pool, &g);
 }
 
-/* The gradient dy^T x by a matrix [rows][cols], handed on; and by its bias. */
+/* The gradient dy by what a matrix [rows][cols] gave, handed on; dy^T x by the matrix; and by its bias. */
 static void by_matrix(const way_back *b, acc_tensor_id id, uint32_t rows, uint32_t cols, const float *dy,
                       const float *x, const float *bias, acc_tensor_id bias_id)
 {
     acc_tape *t = b->t;
+    if (b->sink->output) b->sink->output(b->sink->user, id, b->layer, dy, t->n, rows);
+    if (!b->sink->gradient) return;
     acc_gemm g = acc_gemm_dense(rows, cols, t->n, dy, true, x, false, t->grad, false);
     g.bf16 = t->bf16;
     acc_gemm_run(t->rt->pool, &g);
-    b->sink(b->user, id, b->layer, t->grad);
+    b->sink->gradient(b->sink->user, id, b->layer, t->grad);
     if (!bias) return;
     memset(t->grad, 0, rows * sizeof *t->grad);
     for (uint32_t i = 0; i < t->n; i++)
         for (uint32_t r = 0; r < rows; r++) t->grad[r] += dy[(size_t)i * rows + r];
-    b->sink(b->user, bias_id, b->layer, t->grad);
+    b->sink->gradient(b->sink->user, bias_id, b->layer, t->grad);
 }
 
 static void by_norm(const way_back *b, acc_tensor_id id, const float *x, const float *g, const float *dy, float *dx)
 {
     acc_tape *t = b->t;
     acc_tape_norm_back(t->rt, x, g, dy, t->n, t->hp.n_embd, t->hp.norm_eps, dx, t->grad, t->inverse);
-    b->sink(b->user, id, b->layer, t->grad);
+    if (b->sink->gradient) b->sink->gradient(b->sink->user, id, b->layer, t->grad);
 }
 
 static bool feed_forward_back(const way_back *b, const acc_ref_layer *l, const acc_tape_rules *r, const kept *k,
@@ -348,11 +349,11 @@ static bool attention_half_back(const way_back *b, const acc_ref_layer *l, const
 }
 
 accllm_status acc_tape_backward(acc_tape *t, const acc_ref_layer *layers, const acc_tape_rules *rules, float *dx,
-                                acc_tape_gradient *sink, void *user, accllm_error *err)
+                                const acc_tape_sink *sink, accllm_error *err)
 {
     const size_t floats = (size_t)t->n * t->hp.n_embd;
     for (uint32_t l = t->hp.n_layers; l-- > 0;) {
-        const way_back b = {t, l, sink, user};
+        const way_back b = {t, l, sink};
         kept *k = &t->kept[t->n_kept > 1 ? l : 0];
         if (t->n_kept == 1) { /* only its input was kept */
             memcpy(t->again, input_of(t, l), floats * sizeof *dx);

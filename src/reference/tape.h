@@ -40,11 +40,20 @@ accllm_status acc_tape_forward(acc_tape *t, const acc_ref_layer *layers, const a
 /* Receives one parameter's gradient: [rows][cols] of a matrix, [n_embd] of a norm, [rows] of a bias. Matrices and norms
  * may be changed at once: nothing reads that parameter's value again before the next forward pass. */
 typedef void acc_tape_gradient(void *user, acc_tensor_id id, uint32_t layer, const float *g);
+/* Receives the gradient by what a matrix gave for each of n tokens: dy [n][rows]. */
+typedef void acc_tape_output(void *user, acc_tensor_id id, uint32_t layer, const float *dy, uint32_t n, uint32_t rows);
+
+/* What the way back is for; either may be NULL, and is then not computed. */
+typedef struct acc_tape_sink {
+    acc_tape_gradient *gradient;
+    acc_tape_output *output;
+    void *user;
+} acc_tape_sink;
 
 /* The way back of the last forward pass with keep: dx is the loss's gradient by the stack's output, and becomes that by
  * its input. Layers are walked from the last to the first. */
 accllm_status acc_tape_backward(acc_tape *t, const acc_ref_layer *layers, const acc_tape_rules *rules, float *dx,
-                                acc_tape_gradient *sink, void *user, accllm_error *err) ACC_MUST_CHECK;
+                                const acc_tape_sink *sink, accllm_error *err) ACC_MUST_CHECK;
 
 /* ---- row operations with their gradients (gradients.c); rows are shared among the threads ---- */
 

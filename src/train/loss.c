@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/clones.h"
+#include "core/hash.h"
 #include "core/memory.h"
 #include "gemm/gemm.h"
 #include "reference/internal.h"
@@ -33,10 +34,9 @@ void acc_loss_work_free(acc_loss_work *w)
 
 typedef struct rows_job {
     acc_loss_work *w;
-    const int32_t *targets;
-    bool teacher;
-    uint32_t n, n_vocab;
-    float weight; /* of one position in the mean */
+    const acc_head_batch *b;
+    uint32_t row, n, n_vocab; /* the block's first row, and rows */
+    float weight;             /* of one position in the mean */
 } rows_job;
 
 /* p = softmax(p); returns log of the sum of exp(p). */
@@ -89,16 +89,40 @@ static acc_head_result target_row(float *student, int32_t target, uint32_t n, fl
     return (acc_head_result){.loss = nll, .nll = nll};
 }
 
+/* With p = softmax(student) and signs z at even odds: sqrt(p) z - p sum(sqrt(p) z), whose mean square is diag(p) - p
+ * p^T. The gradient of a token drawn from p has the same, but is mostly nothing and now and then large. root [n]:
+ * scratch. */
+ACC_CLONES static void fisher_row(float *student, float *root, uint32_t n, uint64_t key)
+{
+    double sum = 0;
+    (void)softmax(student, n);
+    for (uint32_t i = 0; i < n; i++) root[i] = sqrtf(student[i]);
+    for (uint32_t at = 0; at < n; at += 64) {
+        const uint64_t signs = acc_random(key, at);
+        for (uint32_t i = at; i < n && i < at + 64; i++) {
+            if (signs >> (i - at) & 1) root[i] = -root[i];
+            sum += (double)root[i];
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) student[i] = root[i] - student[i] * (float)sum;
+}
+
 static void loss_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     rows_job *j = ctx;
+    const acc_head_batch *b = j->b;
     uint32_t begin, end;
     acc_share(j->n, worker, n_workers, &begin, &end);
     for (uint32_t i = begin; i < end; i++) {
-        float *student = j->w->student + (size_t)i * j->n_vocab, *teacher = j->w->teacher + (size_t)i * j->n_vocab;
-        const int32_t target = j->targets[i];
-        j->w->row[i] = j->teacher ? kl_row(student, teacher, j->n_vocab, target, j->weight)
-                                  : target_row(student, target, j->n_vocab, j->weight);
+        const uint32_t row = j->row + i, n = j->n_vocab;
+        float *student = j->w->student + (size_t)i * n, *teacher = j->w->teacher + (size_t)i * n;
+        j->w->row[i] = (acc_head_result){0};
+        if (b->fisher)
+            fisher_row(student, teacher, n, acc_random(b->seed, row));
+        else if (b->teacher_h)
+            j->w->row[i] = kl_row(student, teacher, n, b->targets[row], j->weight);
+        else
+            j->w->row[i] = target_row(student, b->targets[row], n, j->weight);
     }
 }
 
@@ -120,25 +144,20 @@ static void block_back(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work 
     acc_gemm by_head = acc_gemm_dense(vocab, d, n, w->student, true, b->h + at, false, w->grad, row > 0);
     by_h.bf16 = by_head.bf16 = w->bf16;
     acc_gemm_run(rt->pool, &by_h);
-    acc_gemm_run(rt->pool, &by_head);
+    if (!b->fisher) acc_gemm_run(rt->pool, &by_head);
 }
 
 acc_head_result acc_head_loss(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work *w, const acc_head_batch *b)
 {
     uint32_t known = 0;
     acc_head_result sum = {0};
-    for (uint32_t i = 0; i < b->n; i++) known += b->targets[i] >= 0;
+    for (uint32_t i = 0; b->targets && i < b->n; i++) known += b->targets[i] >= 0;
     if (known == 0) known = 1;
     const uint32_t counted = b->teacher_h ? b->n : known;
     for (uint32_t row = 0; row < b->n; row += ACC_LOSS_ROWS) {
         const uint32_t n = b->n - row < ACC_LOSS_ROWS ? b->n - row : ACC_LOSS_ROWS;
         const size_t at = (size_t)row * hp->n_embd;
-        rows_job j = {.w = w,
-                      .targets = b->targets + row,
-                      .teacher = b->teacher_h != NULL,
-                      .n = n,
-                      .n_vocab = hp->n_vocab,
-                      .weight = 1 / (float)counted};
+        rows_job j = {w, b, row, n, hp->n_vocab, 1 / (float)counted};
         logits(rt, hp, w->bf16, b->h + at, b->head, n, w->student);
         if (b->teacher_h) logits(rt, hp, w->bf16, b->teacher_h + at, b->teacher_head, n, w->teacher);
         acc_pool_run(rt->pool, loss_worker, &j);

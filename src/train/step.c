@@ -122,15 +122,23 @@ static void scatter_worker(void *ctx, uint32_t worker, uint32_t n_workers)
     }
 }
 
-static accllm_status backward(acc_trainer *t, const acc_train_model *m, const acc_tape_rules *rules, const int32_t *ids,
-                              acc_tape_gradient *sink, void *user, accllm_error *err)
+/* From the head's inputs to the first layer's; t->gain: that by the output norm. */
+static accllm_status backward_layers(acc_trainer *t, const acc_train_model *m, const acc_tape_rules *rules,
+                                     const acc_tape_sink *sink, accllm_error *err)
 {
     const acc_hparams *hp = &t->hp;
     memset(t->dx, 0, (size_t)t->n * hp->n_embd * sizeof *t->dx);
     acc_tape_norm_back(t->rt, t->x, value(m, ACC_T_OUTPUT_NORM), t->dh, t->n, hp->n_embd, hp->norm_eps, t->dx, t->gain,
                        t->inverse);
-    sink(user, ACC_T_OUTPUT_NORM, 0, t->gain);
-    ACC_TRY(acc_tape_backward(t->tape, m->layers, rules, t->dx, sink, user, err));
+    if (sink->gradient) sink->gradient(sink->user, ACC_T_OUTPUT_NORM, 0, t->gain);
+    return acc_tape_backward(t->tape, m->layers, rules, t->dx, sink, err);
+}
+
+static accllm_status backward(acc_trainer *t, const acc_train_model *m, const acc_tape_rules *rules, const int32_t *ids,
+                              acc_tape_gradient *sink, void *user, accllm_error *err)
+{
+    const acc_hparams *hp = &t->hp;
+    ACC_TRY(backward_layers(t, m, rules, &(acc_tape_sink){.gradient = sink, .user = user}, err));
     if (!hp->tied) {
         sink(user, ACC_T_OUTPUT, 0, t->loss.grad);
         memset(t->loss.grad, 0, (size_t)hp->n_vocab * hp->n_embd * sizeof *t->loss.grad);
@@ -157,4 +165,14 @@ accllm_status acc_trainer_batch(acc_trainer *t, const acc_train_model *student, 
     ACC_TRY(forward(t, student, rules, ids, sink != NULL, t->h, err));
     *result = acc_head_loss(t->rt, &t->hp, &t->loss, &b);
     return sink ? backward(t, student, rules, ids, sink, user, err) : ACCLLM_OK;
+}
+
+accllm_status acc_trainer_fisher(acc_trainer *t, const acc_train_model *m, const acc_tape_rules *rules,
+                                 const int32_t *ids, uint64_t seed, acc_tape_output *sink, void *user,
+                                 accllm_error *err)
+{
+    const acc_head_batch b = {.n = t->n, .h = t->h, .head = head(m), .dh = t->dh, .fisher = true, .seed = seed};
+    ACC_TRY(forward(t, m, rules, ids, true, t->h, err));
+    (void)acc_head_loss(t->rt, &t->hp, &t->loss, &b);
+    return backward_layers(t, m, rules, &(acc_tape_sink){.output = sink, .user = user}, err);
 }

@@ -111,11 +111,13 @@ typedef struct acc_head_batch {
     uint32_t n;
     const float *h, *head;
     const float *teacher_h, *teacher_head; /* the teacher's; NULL: none */
-    const int32_t *targets;                /* [n] next tokens, negative: unknown */
+    const int32_t *targets;                /* [n] next tokens, negative: unknown; NULL: see fisher */
     float *dh;                             /* [n][n_embd]; NULL: no gradients wanted */
+    bool fisher;                           /* not a loss's gradient: see acc_trainer_fisher() */
+    uint64_t seed;                         /* its signs */
 } acc_head_batch;
 
-/* w->grad gets the loss's gradient by head. */
+/* w->grad gets the loss's gradient by head; with fisher neither that nor a result. */
 acc_head_result acc_head_loss(accllm_runtime *rt, const acc_hparams *hp, acc_loss_work *w, const acc_head_batch *b);
 
 /* ---- one batch (step.c) ---- */
@@ -137,6 +139,13 @@ uint64_t acc_trainer_bytes(const acc_hparams *hp, uint32_t n_seqs, uint32_t seq_
 accllm_status acc_trainer_batch(acc_trainer *t, const acc_train_model *student, const acc_tape_rules *rules,
                                 const acc_train_model *teacher, const int32_t *ids, acc_head_result *result,
                                 acc_tape_gradient *sink, void *user, accllm_error *err) ACC_MUST_CHECK;
+
+/* Gradients by the outputs of all matrices of a random function of the logits, one for each token, whose mean square is
+ * the Fisher information of the model's own predictions, the curvature of KL(model || changed model): half the mean of
+ * their squares over tokens and seeds is what an error of 1 of that output costs, in nats per token. */
+accllm_status acc_trainer_fisher(acc_trainer *t, const acc_train_model *m, const acc_tape_rules *rules,
+                                 const int32_t *ids, uint64_t seed, acc_tape_output *sink, void *user,
+                                 accllm_error *err) ACC_MUST_CHECK;
 
 /* ---- a whole training (run.c, checkpoint.c) ---- */
 

@@ -11,27 +11,28 @@
 
 enum { N = 6 };
 
-static void random_costs(acc_cost of[N][ACC_FMT_COUNT], uint64_t key)
+static void random_costs(acc_cost of[N][ACC_MIX_OPTIONS], uint64_t key)
 {
-    static const uint64_t bytes[ACC_FMT_COUNT] = {19, 21, 42, 81};
+    static const uint64_t bytes[ACC_MIX_OPTIONS] = {19, 21, 42, 44, 81};
     for (uint32_t i = 0; i < N; i++) {
         const double scale = 1 + 50 * acc_random_unit(key, i);
         const uint64_t size = 1 + acc_random(key, 100 + i) % 7;
         double loss = scale;
-        for (int f = 0; f < ACC_FMT_COUNT; f++) {
-            of[i][f] = (acc_cost){bytes[f] * size, loss * (double)size};
-            loss *= 0.05 + 0.5 * acc_random_unit(key, 200 + 4 * i + (uint64_t)f);
+        for (int o = 0; o < ACC_MIX_OPTIONS; o++) {
+            of[i][o] = (acc_cost){bytes[o] * size, loss * (double)size};
+            const double least = o == ACC_MIX_W4_64 ? 0.6 : 0.05; /* groups differ less than formats */
+            loss *= least + (o == ACC_MIX_W4_64 ? 0.3 : 0.5) * acc_random_unit(key, 200 + 5 * i + (uint64_t)o);
         }
     }
 }
 
-static double loss_of(const acc_costs *c, const acc_format *f, uint64_t *bytes)
+static double loss_of(const acc_costs *c, const uint8_t *option, uint64_t *bytes)
 {
     double loss = 0;
     *bytes = 0;
     for (uint32_t i = 0; i < c->n; i++) {
-        loss += c->of[i][f[i]].loss;
-        *bytes += c->of[i][f[i]].bytes;
+        loss += c->of[i][option[i]].loss;
+        *bytes += c->of[i][option[i]].bytes;
     }
     return loss;
 }
@@ -40,12 +41,12 @@ static double loss_of(const acc_costs *c, const acc_format *f, uint64_t *bytes)
 static double best_loss(const acc_costs *c, uint64_t budget)
 {
     double best = INFINITY;
-    for (uint32_t k = 0; k < 1u << (2 * N); k++) {
-        acc_format f[N];
+    uint8_t option[N] = {0};
+    for (uint32_t at = 0; at < N;) {
         uint64_t bytes;
-        for (uint32_t i = 0; i < N; i++) f[i] = (acc_format)(k >> (2 * i) & 3);
-        const double loss = loss_of(c, f, &bytes);
+        const double loss = loss_of(c, option, &bytes);
         if (bytes <= budget && loss < best) best = loss;
+        for (at = 0; at < N && ++option[at] == ACC_MIX_OPTIONS; at++) option[at] = 0;
     }
     return best;
 }
@@ -53,14 +54,14 @@ static double best_loss(const acc_costs *c, uint64_t budget)
 static void the_choice_is_near_the_best(void **state)
 {
     (void)state;
-    acc_cost of[N][ACC_FMT_COUNT];
-    acc_format choice[N];
+    acc_cost of[N][ACC_MIX_OPTIONS];
+    uint8_t choice[N];
     double sum = 0, sum_best = 0;
     for (uint64_t key = 0; key < 30; key++) {
         random_costs(of, key);
         const acc_costs c = {N, of};
         uint64_t least = 0, most = 0, bytes;
-        for (uint32_t i = 0; i < N; i++) least += of[i][ACC_FMT_W2S].bytes, most += of[i][ACC_FMT_W8].bytes;
+        for (uint32_t i = 0; i < N; i++) least += of[i][ACC_MIX_W2S].bytes, most += of[i][ACC_MIX_W8].bytes;
         uint64_t found;
         assert_false(acc_mix_choose(&c, least - 1, choice, &found));
         assert_int_equal(found, least);
@@ -81,9 +82,10 @@ static void the_choice_is_near_the_best(void **state)
 static void of_equal_sizes_the_better_is_chosen(void **state)
 {
     (void)state;
-    acc_cost of[2][ACC_FMT_COUNT] = {{{20, 5}, {20, 3}, {40, 1}, {80, 0}}, {{20, 3}, {20, 5}, {40, 1}, {80, 0}}};
+    acc_cost of[2][ACC_MIX_OPTIONS] = {{{20, 5}, {20, 3}, {40, 1}, {42, 0.8}, {80, 0}},
+                                       {{20, 3}, {20, 5}, {40, 1}, {42, 0.8}, {80, 0}}};
     const acc_costs c = {2, of};
-    acc_format choice[2];
+    uint8_t choice[2];
     uint64_t least;
     assert_true(acc_mix_choose(&c, 40, choice, &least));
     assert_int_equal(least, 40);
@@ -124,7 +126,7 @@ static void a_target_is_met_and_resumed(void **state)
         assert_true(r.bits_per_weight <= f.p.target_bpw && r.bits_per_weight > f.p.target_bpw - 0.9);
         assert_true(r.bits_per_weight > last);
         last = r.bits_per_weight;
-        assert_non_null(strstr(f.watch.notes, "mixed precision: "));
+        assert_non_null(strstr(f.watch.notes, "mixed precision, matrices: "));
         assert_false(f.watch.fell);
     }
     f.p.target_bpw = 3;
@@ -139,7 +141,7 @@ static void a_target_is_met_and_resumed(void **state)
         f.watch.stop_at = stop;
         assert_int_equal(compress(&f, NULL), ACCLLM_E_CANCELLED);
         accllm_runtime_clear_abort(f.rt);
-        kept = exists(beside(&f, ".work/formats.json")) && !exists(beside(&f, ".work/layer-0000.bin"));
+        kept = exists(beside(&f, ".work/mix.json")) && !exists(beside(&f, ".work/layer-0000.bin"));
     }
     assert_true(kept);
     f.watch.stop_at = 0;

@@ -123,9 +123,9 @@ static void what_is_of_another_run_is_not_taken(void **state)
     (void)state;
     static _Alignas(64) const uint8_t blob[100] = {1, 2, 3};
     const float vectors[3] = {4, 5, 6};
-    const acc_format formats[4] = {ACC_FMT_W2S, ACC_FMT_W8, ACC_FMT_W4, ACC_FMT_W2};
+    const uint8_t mix[4] = {0, 4, 2, 1};
     char folder[] = "/tmp/acc-work-XXXXXX", zero[64], one[64], path[64];
-    acc_format got[5];
+    uint8_t got[5];
     float hidden[4] = {0};
     assert_non_null(mkdtemp(folder));
     (void)snprintf(zero, sizeof zero, "%s/layer-0000.bin", folder);
@@ -142,10 +142,11 @@ static void what_is_of_another_run_is_not_taken(void **state)
     assert_memory_equal(in.vectors, vectors, sizeof vectors);
     acc_layer_data_close(&in);
     assert_int_equal(acc_work_load_layer(&w, ACC_WORK_SOLVED, 1, &other, NULL), ACCLLM_E_FORMAT);
-    assert_int_equal(acc_work_save_formats(&w, formats, 4, NULL), ACCLLM_OK);
-    assert_true(acc_work_load_formats(&w, got, 4));
-    assert_memory_equal(got, formats, sizeof formats);
-    assert_false(acc_work_load_formats(&w, got, 3) || acc_work_load_formats(&w, got, 5));
+    assert_int_equal(acc_work_save_mix(&w, mix, 4, NULL), ACCLLM_OK);
+    assert_true(acc_work_load_mix(&w, got, 4, 5));
+    assert_memory_equal(got, mix, sizeof mix);
+    assert_false(acc_work_load_mix(&w, got, 3, 5) || acc_work_load_mix(&w, got, 5, 5));
+    assert_false(acc_work_load_mix(&w, got, 4, 4)); /* an option that is none */
     assert_int_equal(acc_work_save_hidden(&w, 2, vectors, 3, NULL), ACCLLM_OK);
     assert_int_equal(acc_work_load_hidden(&w, hidden, 4), 0);
     assert_int_equal(acc_work_load_hidden(&w, hidden, 3), 2);
@@ -156,7 +157,7 @@ static void what_is_of_another_run_is_not_taken(void **state)
     w.config_hash = 7;
     assert_int_equal(rename(one, zero), 0);
     assert_int_equal(acc_work_load_layer(&w, ACC_WORK_SOLVED, 0, &in, NULL), ACCLLM_E_FORMAT);
-    static const char *const left[] = {"layer-0000.bin", "formats.json", "hidden.bin"};
+    static const char *const left[] = {"layer-0000.bin", "mix.json", "hidden.bin"};
     for (size_t i = 0; i < 3; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", folder, left[i]);
         assert_int_equal(unlink(path), 0);

@@ -237,6 +237,67 @@ static void test_twice_is_the_same(void **state)
     teardown(&f);
 }
 
+typedef struct slope {
+    acc_tensor_id matrix;
+    uint32_t layer;
+    const float *direction; /* [rows] */
+    double along;           /* sum over tokens of the gradient along it */
+} slope;
+
+static void add_slope(void *user, acc_tensor_id id, uint32_t layer, const float *dy, uint32_t n, uint32_t rows)
+{
+    slope *s = user;
+    if (id != s->matrix || layer != s->layer) return;
+    for (uint32_t t = 0; t < n; t++)
+        for (uint32_t r = 0; r < rows; r++) s->along += (double)dy[(size_t)t * rows + r] * (double)s->direction[r];
+}
+
+/* The divergence that a small change of what a matrix gives makes (here of its bias, for all tokens alike) is half the
+ * mean square of the gradients along it. */
+static void check_fisher(fixture *f, const acc_train_model *same, acc_tensor_id matrix, acc_tensor_id bias,
+                         uint32_t layer)
+{
+    const uint32_t seeds = 400, rows = f->src->hp.head_dim; /* of the first head */
+    const double step = 0.03;
+    acc_train_tensor *t = acc_train_find(&f->m, bias, layer);
+    float direction[512] = {0}, *keep = malloc(acc_train_size(t) * sizeof *keep);
+    assert_non_null(keep);
+    assert_true(acc_train_size(t) <= 512);
+    for (uint32_t r = 0; r < rows; r++) direction[r] = (float)(acc_random_unit(11 + matrix, r) - 0.5);
+    double square = 0;
+    for (uint32_t seed = 0; seed < seeds; seed++) {
+        slope s = {matrix, layer, direction, 0};
+        assert_int_equal(acc_trainer_fisher(f->trainer, &f->m, &f->rules, f->ids, seed, add_slope, &s, NULL),
+                         ACCLLM_OK);
+        square += s.along * s.along / seeds;
+    }
+    memcpy(keep, t->latent, acc_train_size(t) * sizeof *keep);
+    for (uint32_t r = 0; r < rows; r++) t->latent[r] += (float)step * direction[r];
+    acc_head_result loss;
+    assert_int_equal(acc_trainer_batch(f->trainer, &f->m, &f->rules, same, f->ids, &loss, NULL, NULL, NULL), ACCLLM_OK);
+    memcpy(t->latent, keep, acc_train_size(t) * sizeof *keep);
+    const double expected = step * step * square / 2 / (SEQS * LEN);
+    if (!(fabs(loss.loss / expected - 1) < 0.2)) fail_msg("matrix %d: %g, expected %g", matrix, loss.loss, expected);
+    free(keep);
+}
+
+static void test_fisher_information_predicts_divergence(void **state)
+{
+    (void)state;
+    fixture f;
+    acc_train_model same = {0};
+    setup(&f, &rich, 2, false);
+    assert_int_equal(acc_train_model_create(&same, f.src, NULL, NULL, NULL, false, NULL), ACCLLM_OK);
+    assert_int_equal(acc_train_model_load(&same, f.src, NULL), ACCLLM_OK);
+    memcpy(same.embd_scale, f.m.embd_scale, f.src->hp.n_embd * sizeof(float));
+    check_fisher(&f, &same, ACC_T_ATTN_Q, ACC_T_ATTN_Q_BIAS, 0);
+    check_fisher(&f, &same, ACC_T_ATTN_K, ACC_T_ATTN_K_BIAS, 0);
+    check_fisher(&f, &same, ACC_T_ATTN_V, ACC_T_ATTN_V_BIAS, 0);
+    check_fisher(&f, &same, ACC_T_ATTN_V, ACC_T_ATTN_V_BIAS, 1);
+    acc_train_model_free(&same);
+    teardown(&f);
+}
+
 static void test_bad_values_are_errors(void **state)
 {
     (void)state;
@@ -262,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_coded_cache_is_near_the_float_one),
         cmocka_unit_test(test_checkpointing_changes_nothing),
         cmocka_unit_test(test_twice_is_the_same),
+        cmocka_unit_test(test_fisher_information_predicts_divergence),
         cmocka_unit_test(test_bad_values_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
