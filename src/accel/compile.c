@@ -185,8 +185,7 @@ static uint64_t hash_model(const acc_packed *m)
     h = hash_floats(hash_floats(h, m->embd_scale, hp->n_embd), m->output_norm, hp->n_embd);
     for (uint32_t i = 0; i < hp->n_layers; i++) {
         const acc_packed_layer *l = &m->layers[i];
-        const acc_weight *w[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-        for (size_t k = 0; k < sizeof w / sizeof *w; k++) h = acc_fnv1a(h, w[k]->data, acc_weight_bytes(w[k]));
+        for (int k = 0; k < ACC_N_LINEAR; k++) h = acc_fnv1a(h, l->linear[k].data, acc_weight_bytes(&l->linear[k]));
         h = hash_floats(hash_floats(h, l->attn_norm, hp->n_embd), l->ffn_norm, hp->n_embd);
         h = hash_floats(hash_floats(hash_floats(h, l->q_bias, q), l->k_bias, kv), l->v_bias, kv);
         h = hash_floats(hash_floats(h, l->k_mean, kv), l->q_direction, kv);

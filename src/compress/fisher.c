@@ -13,7 +13,7 @@ static accllm_status fisher_alloc(acc_fisher *f, const acc_run *r, accllm_error 
 {
     const size_t tokens = (size_t)f->n_seqs * r->cal.seq_len;
     void *p;
-    for (int i = 0; i < ACC_LINEARS; i++) {
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
         ACC_TRY(acc_alloc(&p, (size_t)r->hp->n_layers * r->plan.linear[i].rows, sizeof(float), "sensitivities", err));
         f->row[i] = p;
         ACC_TRY(acc_alloc(&p, r->hp->n_layers * tokens, sizeof(float), "sensitivities", err));
@@ -24,7 +24,7 @@ static accllm_status fisher_alloc(acc_fisher *f, const acc_run *r, accllm_error 
 
 void acc_fisher_free(acc_fisher *f)
 {
-    for (int i = 0; i < ACC_LINEARS; i++) {
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
         acc_free(f->row[i]);
         acc_free(f->token[i]);
     }

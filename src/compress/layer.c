@@ -7,7 +7,7 @@
 
 #define SAVE_HIDDEN_SECONDS 60.0
 
-const uint8_t acc_input_of[ACC_LINEARS] = {0, 0, 0, 1, 2, 2, 3};
+const uint8_t acc_input_of[ACC_N_LINEAR] = {0, 0, 0, 1, 2, 2, 3};
 
 int acc_input_from(acc_tensor_id tap)
 {
@@ -27,7 +27,7 @@ int acc_input_from(acc_tensor_id tap)
 
 float **acc_matrix_of(acc_ref_layer *l, int i)
 {
-    float **const m[ACC_LINEARS] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+    float **const m[ACC_N_LINEAR] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
     return m[i];
 }
 
@@ -37,7 +37,7 @@ typedef struct layer_work {
     acc_ref_work *ref;
     acc_collector collector;
     float *copy; /* [seq_len][n_embd] */
-    uint8_t *blob[ACC_LINEARS];
+    uint8_t *blob[ACC_N_LINEAR];
     float *vectors; /* [r->n_vectors] */
     acc_ref_layer l;
     uint32_t layer;
@@ -104,17 +104,17 @@ static accllm_status quantize_group(layer_work *w, int input, double from, doubl
     acc_run *r = w->r;
     acc_factor f = {0};
     accllm_status s = ACCLLM_OK;
-    for (int i = 0; s == ACCLLM_OK && i < ACC_LINEARS; i++) {
+    for (int i = 0; s == ACCLLM_OK && i < ACC_N_LINEAR; i++) {
         if (acc_input_of[i] != input) continue;
         char what[64];
         acc_tensor_name(what, sizeof what, (acc_tensor_id)(ACC_T_ATTN_Q + i), w->layer, "weight");
-        acc_run_progress(r, from + (to - from) * i / ACC_LINEARS, "layer %u/%u: %s", w->layer + 1, r->hp->n_layers,
+        acc_run_progress(r, from + (to - from) * i / ACC_N_LINEAR, "layer %u/%u: %s", w->layer + 1, r->hp->n_layers,
                          acc_tensor_base((acc_tensor_id)(ACC_T_ATTN_Q + i)));
         s = acc_check_abort(r->rt, err);
         if (s == ACCLLM_OK && r->obs)
             s = acc_factor_for(&f, &w->collector.hessian[input], r->shapes[w->layer][i].format, ACC_DAMPING, what, err);
         if (s == ACCLLM_OK)
-            s = quantize_matrix(w, i, r->obs ? &f : NULL, &r->records[(size_t)w->layer * ACC_LINEARS + i], err);
+            s = quantize_matrix(w, i, r->obs ? &f : NULL, &r->records[(size_t)w->layer * ACC_N_LINEAR + i], err);
     }
     acc_factor_free(&f);
     return s;
@@ -155,8 +155,8 @@ static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err
 {
     acc_run *r = w->r;
     acc_layer_data d = acc_run_layer_sizes(r, w->layer);
-    memcpy(d.record, r->records + (size_t)w->layer * ACC_LINEARS, sizeof d.record);
-    for (int i = 0; i < ACC_LINEARS; i++) d.blob[i] = w->blob[i];
+    memcpy(d.record, r->records + (size_t)w->layer * ACC_N_LINEAR, sizeof d.record);
+    for (int i = 0; i < ACC_N_LINEAR; i++) d.blob[i] = w->blob[i];
     d.seconds = r->layer_seconds[w->layer] = seconds;
     d.vectors = w->vectors;
     key_means(w);
@@ -202,7 +202,7 @@ static accllm_status replay_layer(layer_work *w, const acc_layer_data *d, const 
                                   accllm_error *err)
 {
     acc_run *r = w->r;
-    for (int i = 0; i < ACC_LINEARS; i++) {
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
         acc_weight shape = r->shapes[w->layer][i];
         shape.level1 = (uint8_t)d->record[i].level1;
         shape.level2 = (uint8_t)d->record[i].level2;
@@ -261,7 +261,7 @@ static accllm_status layer_work_alloc(layer_work *w, accllm_error *err)
     w->copy = p;
     ACC_TRY(acc_alloc(&p, r->n_vectors, sizeof(float), "a layer's vectors", err));
     w->vectors = p;
-    for (int i = 0; i < ACC_LINEARS; i++) {
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
         ACC_TRY(acc_alloc(&p, acc_run_blob_bytes(r, i), 1, "packed weights", err));
         w->blob[i] = p;
     }
@@ -275,7 +275,7 @@ static void layer_work_free(layer_work *w)
     acc_collector_free(&w->collector);
     acc_free(w->copy);
     acc_free(w->vectors);
-    for (int i = 0; i < ACC_LINEARS; i++) acc_free(w->blob[i]);
+    for (int i = 0; i < ACC_N_LINEAR; i++) acc_free(w->blob[i]);
 }
 
 /* The states before the first layer, from the trained embedding. */

@@ -77,7 +77,7 @@ accllm_status acc_mix_shape(const acc_run *r, int linear, int option, acc_weight
 
 static uint64_t matrices(const acc_run *r)
 {
-    return (uint64_t)r->hp->n_layers * ACC_LINEARS;
+    return (uint64_t)r->hp->n_layers * ACC_N_LINEAR;
 }
 
 /* What the file holds beside the linear layers: embedding, output, vectors, and the source's metadata. */
@@ -109,7 +109,8 @@ static accllm_status budget_of(const acc_run *r, uint64_t *budget, accllm_error 
 static accllm_status use(acc_run *r, const uint8_t *choice, accllm_error *err)
 {
     for (uint64_t i = 0; i < matrices(r); i++)
-        ACC_TRY(acc_mix_shape(r, (int)(i % ACC_LINEARS), choice[i], &r->shapes[i / ACC_LINEARS][i % ACC_LINEARS], err));
+        ACC_TRY(
+            acc_mix_shape(r, (int)(i % ACC_N_LINEAR), choice[i], &r->shapes[i / ACC_N_LINEAR][i % ACC_N_LINEAR], err));
     return ACCLLM_OK;
 }
 
@@ -138,7 +139,7 @@ static accllm_status fill_bytes(const acc_run *r, acc_costs *costs, accllm_error
     acc_weight shape;
     for (uint32_t i = 0; i < costs->n; i++)
         for (int o = 0; o < ACC_MIX_OPTIONS; o++) {
-            ACC_TRY(acc_mix_shape(r, (int)(i % ACC_LINEARS), o, &shape, err));
+            ACC_TRY(acc_mix_shape(r, (int)(i % ACC_N_LINEAR), o, &shape, err));
             costs->of[i][o].bytes = r->p->group && o == ACC_MIX_W4_64 ? 0 : acc_weight_bytes(&shape);
         }
     return ACCLLM_OK;

@@ -32,15 +32,15 @@ accllm_status acc_mix_shape(const acc_run *r, int linear, int option, acc_weight
  * first sequences. */
 typedef struct acc_fisher {
     uint32_t n_seqs;
-    float *row[ACC_LINEARS];   /* [n_layers][rows]: sums over the tokens */
-    float *token[ACC_LINEARS]; /* [n_layers][n_seqs][seq_len]: sums over the rows */
+    float *row[ACC_N_LINEAR];   /* [n_layers][rows]: sums over the tokens */
+    float *token[ACC_N_LINEAR]; /* [n_layers][n_seqs][seq_len]: sums over the rows */
 } acc_fisher;
 
 /* Progress goes from 0 to `to`. */
 accllm_status acc_run_fisher(acc_run *r, acc_fisher *f, uint32_t n_seqs, double to, accllm_error *err) ACC_MUST_CHECK;
 void acc_fisher_free(acc_fisher *f); /* safe on a zeroed struct, zeroes it */
 
-/* sense.c: fills the losses of costs->of [n_layers * ACC_LINEARS] where bytes are given. */
+/* sense.c: fills the losses of costs->of [n_layers * ACC_N_LINEAR] where bytes are given. */
 accllm_status acc_run_costs(acc_run *r, acc_costs *costs, accllm_error *err) ACC_MUST_CHECK;
 
 /*

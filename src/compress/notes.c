@@ -88,7 +88,7 @@ static estimate estimate_run(const acc_run *r)
         widest = inputs[i] > widest ? inputs[i] : widest;
     }
     e.hessians += seq * (widest + 2 * hp->n_embd);
-    for (int i = 0; i < ACC_LINEARS; i++) {
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
         const acc_weight *w = &r->plan.linear[i];
         double solver = (double)w->rows * w->cols * 12 + (r->obs ? square(w->cols) * 20 : 0);
         e.solver = solver > e.solver ? solver : e.solver;

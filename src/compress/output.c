@@ -126,8 +126,8 @@ static accllm_status fetch(void *user, acc_tensor_id id, uint32_t layer, const v
 void acc_run_take_levels(acc_run *r)
 {
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
-        for (int i = 0; i < ACC_LINEARS; i++) {
-            const acc_tensor_record *t = &r->records[(size_t)layer * ACC_LINEARS + i];
+        for (int i = 0; i < ACC_N_LINEAR; i++) {
+            const acc_tensor_record *t = &r->records[(size_t)layer * ACC_N_LINEAR + i];
             r->shapes[layer][i].level1 = (uint8_t)t->level1;
             r->shapes[layer][i].level2 = (uint8_t)t->level2;
         }
@@ -150,7 +150,7 @@ accllm_status acc_run_write(acc_run *r, accllm_error *err)
     acc_run_progress(r, 0.98, "write");
     r->loaded_layer = UINT32_MAX;
     acc_run_take_levels(r);
-    r->plan.layers = (const acc_weight(*)[ACC_LINEARS])r->shapes;
+    r->plan.layers = (const acc_weight(*)[ACC_N_LINEAR])r->shapes;
     ACC_TRY(r->p->recover_tokens ? acc_run_load_head(r, err) : load_head_scale(r, err));
     accllm_status s = acc_packed_write(&r->plan, r->out_path, fetch, r, err);
     acc_layer_data_close(&r->layer);

@@ -283,7 +283,7 @@ static accllm_status permute_values(acc_pool *pool, acc_ref_layer *l, const acc_
 }
 
 accllm_status acc_permute_layer(acc_pool *pool, acc_ref_layer *l, const acc_hparams *hp,
-                                const acc_weight shapes[ACC_LINEARS], acc_collector *col, accllm_error *err)
+                                const acc_weight shapes[ACC_N_LINEAR], acc_collector *col, accllm_error *err)
 {
     const uint32_t q = hp->n_heads * hp->head_dim, kv = hp->n_kv_heads * hp->head_dim;
     void *p;

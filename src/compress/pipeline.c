@@ -27,7 +27,7 @@ static void count_finished(acc_run *r)
             acc_run_note(r, "warning: %s; layers are done again from here", damage.text);
             break;
         }
-        memcpy(r->records + (size_t)r->resumed * ACC_LINEARS, d.record, sizeof d.record);
+        memcpy(r->records + (size_t)r->resumed * ACC_N_LINEAR, d.record, sizeof d.record);
         r->layer_seconds[r->resumed] = d.seconds;
         acc_layer_data_close(&d);
     }

@@ -41,7 +41,7 @@ typedef struct acc_run {
     bool obs, mixed;          /* mixed: shapes have formats of their own (mix.c) */
     uint32_t calib_tokens;    /* asked for */
     acc_packed_plan plan;
-    acc_weight (*shapes)[ACC_LINEARS]; /* [n_layers]: every matrix's format; the levels once it is solved */
+    acc_weight (*shapes)[ACC_N_LINEAR]; /* [n_layers]: every matrix's format; the levels once it is solved */
     acc_calibration cal;
     acc_work work;
     acc_ref_attention attention;
@@ -50,7 +50,7 @@ typedef struct acc_run {
     acc_packed *start_file; /* p->start_path; NULL: none */
     uint32_t hidden_layers; /* layers that hidden has passed */
     uint32_t resumed;
-    acc_tensor_record *records;          /* [n_layers][ACC_LINEARS] */
+    acc_tensor_record *records;          /* [n_layers][ACC_N_LINEAR] */
     double *layer_seconds;               /* [n_layers], of calibrating and solving */
     uint32_t n_vectors;                  /* floats of a layer's vectors */
     acc_layer_data layer;                /* the loaded layer while writing */
@@ -99,7 +99,7 @@ accllm_status acc_run_load_mix(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 /* layer.c */
 /* The matrices of a layer in file order, and which of its four inputs each one has: that of q k v, of out, of gate and
  * up, of down. */
-extern const uint8_t acc_input_of[ACC_LINEARS];
+extern const uint8_t acc_input_of[ACC_N_LINEAR];
 int acc_input_from(acc_tensor_id tap); /* which input a tap of the reference sees; -1: none */
 float **acc_matrix_of(acc_ref_layer *l, int linear);
 accllm_status acc_run_embed(acc_run *r, accllm_error *err) ACC_MUST_CHECK;  /* hidden = compressed embedding rows */
@@ -146,7 +146,7 @@ acc_ref_tap acc_collector_tap; /* user: the collector */
 
 /* smooth.c: rewrites a layer's norms, biases and matrices into an equal block that quantises better in the formats of
  * its matrices, by what one calibration pass collected, and the Hessians with them. */
-accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, const acc_weight shapes[ACC_LINEARS],
+accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, const acc_weight shapes[ACC_N_LINEAR],
                                acc_collector *col, accllm_error *err) ACC_MUST_CHECK;
 /* keys.c: its part that is about keys and queries. Also finds the queries' main directions. */
 accllm_status acc_balance_keys(acc_ref_layer *l, const acc_hparams *hp, acc_collector *c,
@@ -154,7 +154,7 @@ accllm_status acc_balance_keys(acc_ref_layer *l, const acc_hparams *hp, acc_coll
 /* permute.c: puts the hidden units and each KV head's channels in the order that the formats (of all matrices) of down
  * and out quantise best, in the layer and in the Hessians. */
 accllm_status acc_permute_layer(acc_pool *pool, acc_ref_layer *l, const acc_hparams *hp,
-                                const acc_weight shapes[ACC_LINEARS], acc_collector *col,
+                                const acc_weight shapes[ACC_N_LINEAR], acc_collector *col,
                                 accllm_error *err) ACC_MUST_CHECK;
 /* head.c: c [n_embd], what the columns of lm_head are multiplied by and the output norm divided by. From the
  * states after the last layer. */

@@ -27,7 +27,7 @@ typedef struct recovery {
     uint32_t n_seqs, n_held_out, seq_len, batch;
     uint64_t steps;
     float rate; /* of the matrices on average, relative to their rms */
-    uint8_t *blob[ACC_LINEARS];
+    uint8_t *blob[ACC_N_LINEAR];
     uint8_t *head[2];
     float *vectors, *head_vectors;
     float *direction; /* [n_layers][KV width]: the solver's directions of queries, which training leaves alone */
@@ -123,7 +123,7 @@ static accllm_status load_layer(recovery *v, uint32_t layer, accllm_error *err)
     acc_run *r = v->r;
     acc_layer_data d = acc_run_layer_sizes(r, layer);
     ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_SOLVED, layer, &d, err));
-    for (int i = 0; i < ACC_LINEARS; i++) {
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
         acc_weight w = r->shapes[layer][i];
         acc_weight_bind(&w, d.blob[i]);
         acc_train_tensor_unpack(acc_train_find(&v->student, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer), &w);
@@ -246,7 +246,7 @@ static accllm_status load_models(recovery *v, accllm_error *err)
     acc_run_take_levels(r);
     ACC_TRY(acc_train_model_create(&v->teacher, r->src, NULL, NULL, NULL, false, err));
     ACC_TRY(acc_train_model_load(&v->teacher, r->src, err));
-    ACC_TRY(acc_train_model_create(&v->student, r->src, (const acc_weight(*)[7])r->shapes, &r->plan.embd,
+    ACC_TRY(acc_train_model_create(&v->student, r->src, (const acc_weight(*)[ACC_N_LINEAR])r->shapes, &r->plan.embd,
                                    &r->plan.output, true, err));
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) ACC_TRY(load_layer(v, layer, err));
     if (r->start_file)
@@ -263,8 +263,8 @@ static accllm_status save_tuned_layer(recovery *v, uint32_t layer, uint64_t step
 {
     acc_run *r = v->r;
     acc_layer_data d = acc_run_layer_sizes(r, layer);
-    memcpy(d.record, r->records + (size_t)layer * ACC_LINEARS, sizeof d.record);
-    for (int i = 0; i < ACC_LINEARS; i++) {
+    memcpy(d.record, r->records + (size_t)layer * ACC_N_LINEAR, sizeof d.record);
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
         const acc_train_tensor *t = acc_train_find(&v->student, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer);
         ACC_TRY(acc_train_tensor_pack(t, v->blob[i], err));
         d.blob[i] = v->blob[i];
@@ -316,7 +316,7 @@ static void show_progress(void *user, uint64_t step, double loss, double held_ou
 static accllm_status allocate(recovery *v, accllm_error *err)
 {
     acc_run *r = v->r;
-    for (int i = 0; i < ACC_LINEARS; i++)
+    for (int i = 0; i < ACC_N_LINEAR; i++)
         ACC_TRY(acc_alloc((void **)&v->blob[i], acc_run_blob_bytes(r, i), 1, "packed weights", err));
     ACC_TRY(acc_alloc((void **)&v->head[0], acc_weight_bytes(&r->plan.embd), 1, "packed embedding", err));
     if (!r->hp->tied)
@@ -371,7 +371,7 @@ static void recovery_free(recovery *v)
 {
     acc_train_model_free(&v->student);
     acc_train_model_free(&v->teacher);
-    for (int i = 0; i < ACC_LINEARS; i++) acc_free(v->blob[i]);
+    for (int i = 0; i < ACC_N_LINEAR; i++) acc_free(v->blob[i]);
     for (int i = 0; i < 2; i++) acc_free(v->head[i]);
     acc_free(v->ids);
     acc_free(v->vectors);

@@ -31,7 +31,7 @@ static accllm_status totals(const acc_run *r, accllm_compress_result *res, accll
 
 static json_t *tensor_json(const acc_run *r, uint32_t layer, int i)
 {
-    const acc_tensor_record *t = &r->records[(size_t)layer * ACC_LINEARS + i];
+    const acc_tensor_record *t = &r->records[(size_t)layer * ACC_N_LINEAR + i];
     const acc_weight *w = &r->shapes[layer][i];
     char name[64];
     acc_tensor_name(name, sizeof name, (acc_tensor_id)(ACC_T_ATTN_Q + i), layer, acc_format_name(w->format));
@@ -99,7 +99,7 @@ static json_t *report_json(const acc_run *r, const accllm_compress_result *res)
 {
     json_t *tensors = json_array();
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
-        for (int i = 0; i < ACC_LINEARS; i++) (void)json_array_append_new(tensors, tensor_json(r, layer, i));
+        for (int i = 0; i < ACC_N_LINEAR; i++) (void)json_array_append_new(tensors, tensor_json(r, layer, i));
     json_t *o = json_pack(
         "{s:o, s:o, s:s, s:o, s:s, s:I, s:I, s:o, s:f, s:f, s:I, s:I, s:i, s:f, s:o}", "output", path_json(r->out_path),
         "source", path_json(r->src_path), "weights", r->mixed ? "mixed" : acc_format_name(r->weights), "method",

@@ -138,26 +138,26 @@ static void plot_range(plot *p, const double *y, size_t n)
 /* Loss by layer, one line per matrix. */
 static bool put_layers(FILE *f, const json_t *tensors)
 {
-    const size_t n = json_array_size(tensors) / ACC_LINEARS;
-    double *y = calloc(n * ACC_LINEARS + 1, sizeof *y);
+    const size_t n = json_array_size(tensors) / ACC_N_LINEAR;
+    double *y = calloc(n * ACC_N_LINEAR + 1, sizeof *y);
     if (!y) return false;
     plot p = {.f = f, .x_max = n > 1 ? (double)n - 1 : 1};
     bool any = false;
-    for (size_t i = 0; i < n * ACC_LINEARS; i++) {
+    for (size_t i = 0; i < n * ACC_N_LINEAR; i++) {
         const json_t *loss = json_object_get(json_array_get(tensors, i), "loss");
-        y[i % ACC_LINEARS * n + i / ACC_LINEARS] = loss ? json_number_value(loss) : NAN;
+        y[i % ACC_N_LINEAR * n + i / ACC_N_LINEAR] = loss ? json_number_value(loss) : NAN;
         any |= loss != NULL;
     }
     if (any) {
-        static const char *const names[ACC_LINEARS] = {"q", "k", "v", "output", "gate", "up", "down"};
-        plot_range(&p, y, n * ACC_LINEARS);
+        static const char *const names[ACC_N_LINEAR] = {"q", "k", "v", "output", "gate", "up", "down"};
+        plot_range(&p, y, n * ACC_N_LINEAR);
         (void)fputs("<h2>Loss of each matrix by layer</h2><p>Squared error of its outputs on the calibration text over "
                     "their square, as the solver left it.</p>\n",
                     f);
         plot_begin(&p, "layer", (double)n - 1);
-        for (int i = 0; i < ACC_LINEARS; i++) plot_line(&p, y + (size_t)i * n, n, colours[i]);
+        for (int i = 0; i < ACC_N_LINEAR; i++) plot_line(&p, y + (size_t)i * n, n, colours[i]);
         (void)fputs("</svg><p>", f);
-        for (int i = 0; i < ACC_LINEARS; i++) (void)fprintf(f, "<b style=\"color:%s\">%s</b> ", colours[i], names[i]);
+        for (int i = 0; i < ACC_N_LINEAR; i++) (void)fprintf(f, "<b style=\"color:%s\">%s</b> ", colours[i], names[i]);
         (void)fputs("</p>\n", f);
     }
     free(y);

@@ -22,7 +22,7 @@ typedef struct sense {
     acc_run *r;
     acc_costs *costs;
     acc_fisher fisher;
-    acc_hessian hessian[ACC_LINEARS]; /* of inputs, each token by its gradients */
+    acc_hessian hessian[ACC_N_LINEAR]; /* of inputs, each token by its gradients */
     acc_ref_work *work;
     acc_ref_layer l;
     uint32_t layer, sequence;
@@ -54,7 +54,7 @@ static void add_inputs(void *user, acc_tensor_id which, const float *x, uint32_t
 {
     sense *s = user;
     const int input = acc_input_from(which);
-    for (int i = 0; i < ACC_LINEARS; i++) {
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
         if (acc_input_of[i] != input) continue;
         const double mean = mean_square(s, i);
         const float *token = s->fisher.token[i] + ((size_t)s->layer * s->fisher.n_seqs + s->sequence) * n_tokens;
@@ -83,7 +83,7 @@ static accllm_status option_cost(sense *s, int i, int option, acc_factor *f, acc
 {
     acc_run *r = s->r;
     const acc_format format = acc_mix_options[option].format;
-    acc_cost *cost = &s->costs->of[(size_t)s->layer * ACC_LINEARS + i][option];
+    acc_cost *cost = &s->costs->of[(size_t)s->layer * ACC_N_LINEAR + i][option];
     char name[64];
     acc_codes c;
     acc_weight shape;
@@ -117,11 +117,11 @@ static accllm_status layer_costs(sense *s, accllm_error *err)
     const size_t floats = (size_t)r->cal.seq_len * r->hp->n_embd;
     acc_run_progress(r, r->layers_begin * (GRADIENTS + (1 - GRADIENTS) * s->layer / r->hp->n_layers),
                      "sensitivity: layer %u/%u", s->layer + 1, r->hp->n_layers);
-    for (int i = 0; i < ACC_LINEARS; i++) acc_hessian_reset(&s->hessian[i]);
+    for (int i = 0; i < ACC_N_LINEAR; i++) acc_hessian_reset(&s->hessian[i]);
     for (s->sequence = 0; s->sequence < s->fisher.n_seqs; s->sequence++)
         ACC_TRY(acc_ref_layer_forward(r->rt, r->hp, &s->l, s->states + s->sequence * floats, r->cal.seq_len,
                                       &r->attention, s->work, add_inputs, s, err));
-    for (int i = 0; i < ACC_LINEARS; i++) ACC_TRY(matrix_costs(s, i, err));
+    for (int i = 0; i < ACC_N_LINEAR; i++) ACC_TRY(matrix_costs(s, i, err));
     return ACCLLM_OK;
 }
 
@@ -130,7 +130,7 @@ static accllm_status allocate(sense *s, accllm_error *err)
     acc_run *r = s->r;
     void *p;
     size_t most = 0, widest = 0;
-    for (int i = 0; i < ACC_LINEARS; i++) {
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
         const acc_weight *w = &r->plan.linear[i];
         most = (size_t)w->rows * w->cols > most ? (size_t)w->rows * w->cols : most;
         widest = w->cols > widest ? w->cols : widest;
@@ -161,7 +161,7 @@ accllm_status acc_run_costs(acc_run *r, acc_costs *costs, accllm_error *err)
         if (st == ACCLLM_OK) st = layer_costs(&s, err);
         acc_ref_layer_free(&s.l);
     }
-    for (int i = 0; i < ACC_LINEARS; i++) acc_hessian_free(&s.hessian[i]);
+    for (int i = 0; i < ACC_N_LINEAR; i++) acc_hessian_free(&s.hessian[i]);
     acc_fisher_free(&s.fisher);
     acc_free(s.scaled);
     acc_free(s.weighed);

@@ -79,7 +79,7 @@ static accllm_status make_plan(acc_run *r, accllm_error *err)
     const acc_hparams *hp = r->hp;
     acc_packed_plan *plan = &r->plan;
     plan->src = r->src;
-    for (int i = 0; i < ACC_LINEARS; i++) ACC_TRY(acc_run_shape(r, i, r->weights, 0, &plan->linear[i], err));
+    for (int i = 0; i < ACC_N_LINEAR; i++) ACC_TRY(acc_run_shape(r, i, r->weights, 0, &plan->linear[i], err));
     ACC_TRY(plan_tensor(&plan->embd, r->head, hp, ACC_T_TOKEN_EMBD, 0, err));
     if (!hp->tied) ACC_TRY(plan_tensor(&plan->output, r->head, hp, ACC_T_OUTPUT, 0, err));
     plan->page = r->p->page ? r->p->page : 256;
@@ -154,14 +154,14 @@ static accllm_status check_vectors(const acc_run *r, accllm_error *err)
 double acc_run_linear_weights(const acc_run *r)
 {
     double n = 0;
-    for (int i = 0; i < ACC_LINEARS; i++) n += (double)r->plan.linear[i].rows * r->plan.linear[i].cols;
+    for (int i = 0; i < ACC_N_LINEAR; i++) n += (double)r->plan.linear[i].rows * r->plan.linear[i].cols;
     return n * r->hp->n_layers;
 }
 
 acc_layer_data acc_run_layer_sizes(const acc_run *r, uint32_t layer)
 {
     acc_layer_data d = {.n_vectors = r->n_vectors};
-    for (int i = 0; i < ACC_LINEARS; i++) d.bytes[i] = acc_weight_bytes(&r->shapes[layer][i]);
+    for (int i = 0; i < ACC_N_LINEAR; i++) d.bytes[i] = acc_weight_bytes(&r->shapes[layer][i]);
     return d;
 }
 
@@ -202,7 +202,7 @@ accllm_status acc_run_setup(acc_run *r, accllm_error *err)
     accllm_status s = acc_calibration_create(&r->cal, tok, r->p->calib_path, r->calib_tokens, sequence_length(r),
                                              r->hp->n_vocab, err);
     accllm_tokenizer_free(&tok);
-    if (s == ACCLLM_OK) s = acc_alloc(&p, (size_t)r->hp->n_layers * ACC_LINEARS, sizeof *r->records, "records", err);
+    if (s == ACCLLM_OK) s = acc_alloc(&p, (size_t)r->hp->n_layers * ACC_N_LINEAR, sizeof *r->records, "records", err);
     ACC_TRY(s);
     r->records = p;
     ACC_TRY(acc_alloc(&p, r->hp->n_layers, sizeof *r->layer_seconds, "times", err));

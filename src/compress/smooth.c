@@ -88,7 +88,7 @@ static void smooth_values(acc_ref_layer *l, const acc_hparams *hp, acc_hessian *
     }
 }
 
-accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, const acc_weight shapes[ACC_LINEARS],
+accllm_status acc_smooth_layer(acc_ref_layer *l, const acc_hparams *hp, const acc_weight shapes[ACC_N_LINEAR],
                                acc_collector *col, accllm_error *err)
 {
     const uint32_t n = hp->n_embd, q = hp->n_heads * hp->head_dim;

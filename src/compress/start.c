@@ -4,12 +4,6 @@
 #include "compress/pipeline.h"
 #include "core/memory.h"
 
-static const acc_weight *matrix_of(const acc_packed_layer *l, int linear)
-{
-    const acc_weight *const all[ACC_LINEARS] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-    return all[linear];
-}
-
 static bool same_model(const acc_hparams *a, const acc_hparams *b)
 {
     return a->n_layers == b->n_layers && a->n_embd == b->n_embd && a->n_ff == b->n_ff && a->n_heads == b->n_heads &&
@@ -34,9 +28,9 @@ static accllm_status take_shapes(acc_run *r, accllm_error *err)
 {
     const acc_packed *m = r->start_file;
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++)
-        for (int i = 0; i < ACC_LINEARS; i++) {
-            const acc_weight *w = matrix_of(&m->layers[layer], i);
-            acc_tensor_record *record = &r->records[(size_t)layer * ACC_LINEARS + i];
+        for (int i = 0; i < ACC_N_LINEAR; i++) {
+            const acc_weight *w = &m->layers[layer].linear[i];
+            acc_tensor_record *record = &r->records[(size_t)layer * ACC_N_LINEAR + i];
             ACC_TRY(acc_weight_init(&r->shapes[layer][i], w->format, w->rows, w->cols, w->group, w->level1, w->level2,
                                     err));
             r->mixed = r->mixed || w->format != m->layers[0].q.format;
@@ -93,8 +87,8 @@ accllm_status acc_run_copy_start(acc_run *r, accllm_error *err)
     accllm_status s = ACCLLM_OK;
     for (uint32_t layer = r->resumed; s == ACCLLM_OK && layer < r->hp->n_layers; layer++) {
         acc_layer_data d = acc_run_layer_sizes(r, layer);
-        memcpy(d.record, r->records + (size_t)layer * ACC_LINEARS, sizeof d.record);
-        for (int i = 0; i < ACC_LINEARS; i++) d.blob[i] = matrix_of(&r->start_file->layers[layer], i)->data;
+        memcpy(d.record, r->records + (size_t)layer * ACC_N_LINEAR, sizeof d.record);
+        for (int i = 0; i < ACC_N_LINEAR; i++) d.blob[i] = r->start_file->layers[layer].linear[i].data;
         take_vectors(r, layer, vectors);
         d.vectors = vectors;
         s = acc_work_save_layer(&r->work, ACC_WORK_SOLVED, layer, &d, err);

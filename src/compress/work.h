@@ -21,9 +21,8 @@
 
 #include "core/file.h"
 #include "core/status.h"
+#include "format/checkpoint.h"
 #include "weights/weights.h"
-
-#define ACC_LINEARS 7 /* q k v out gate up down */
 
 typedef struct acc_work {
     char *dir;
@@ -51,13 +50,13 @@ typedef struct acc_tensor_record {
 
 /* One finished layer in memory. */
 typedef struct acc_layer_data {
-    acc_tensor_record record[ACC_LINEARS];
+    acc_tensor_record record[ACC_N_LINEAR];
     double seconds;
     uint64_t step;        /* of the training, where recovery has been at it */
     const float *vectors; /* [n_vectors]: key means, norms, biases (pipeline.h) */
     uint32_t n_vectors;
-    const uint8_t *blob[ACC_LINEARS]; /* 64-byte aligned */
-    size_t bytes[ACC_LINEARS];
+    const uint8_t *blob[ACC_N_LINEAR]; /* 64-byte aligned */
+    size_t bytes[ACC_N_LINEAR];
     acc_file file; /* of a loaded layer */
 } acc_layer_data;
 

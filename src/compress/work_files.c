@@ -15,9 +15,9 @@ static const char layer_magic[8] = "ACCLAYR2", hidden_magic[8] = "ACCHIDN1";
 typedef struct file_head {
     char magic[8];
     uint64_t config_hash;
-    uint64_t count;                  /* the layer; layers passed */
-    uint64_t sizes[ACC_LINEARS + 1]; /* bytes of each blob, of the vectors; bytes of the states */
-    acc_tensor_record record[ACC_LINEARS];
+    uint64_t count;                   /* the layer; layers passed */
+    uint64_t sizes[ACC_N_LINEAR + 1]; /* bytes of each blob, of the vectors; bytes of the states */
+    acc_tensor_record record[ACC_N_LINEAR];
     double seconds;
     uint64_t step;
 } file_head;
@@ -61,12 +61,12 @@ accllm_status acc_work_save_layer(const acc_work *w, acc_work_kind kind, uint32_
     file_head head = {.config_hash = w->config_hash, .count = layer, .seconds = d->seconds, .step = d->step};
     memcpy(head.magic, layer_magic, sizeof head.magic);
     memcpy(head.record, d->record, sizeof head.record);
-    for (int i = 0; i < ACC_LINEARS; i++) head.sizes[i] = d->bytes[i];
-    head.sizes[ACC_LINEARS] = d->n_vectors * sizeof(float);
+    for (int i = 0; i < ACC_N_LINEAR; i++) head.sizes[i] = d->bytes[i];
+    head.sizes[ACC_N_LINEAR] = d->n_vectors * sizeof(float);
     layer_path(w, kind, path, layer);
     ACC_TRY(acc_writer_open(&h.w, path, err));
     put(&h, &head, sizeof head);
-    for (int i = 0; i < ACC_LINEARS; i++) {
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
         put(&h, d->blob[i], d->bytes[i]);
         pad(&h);
     }
@@ -91,10 +91,10 @@ static bool take_layer(acc_layer_data *d)
 {
     const file_head *head = (const void *)d->file.data;
     size_t at = sizeof *head, end = d->file.size - sizeof(uint64_t);
-    for (int i = 0; i <= ACC_LINEARS; i++) {
-        size_t want = i < ACC_LINEARS ? d->bytes[i] : d->n_vectors * sizeof(float);
+    for (int i = 0; i <= ACC_N_LINEAR; i++) {
+        size_t want = i < ACC_N_LINEAR ? d->bytes[i] : d->n_vectors * sizeof(float);
         if (head->sizes[i] != want || at > end || want > end - at) return false;
-        if (i < ACC_LINEARS)
+        if (i < ACC_N_LINEAR)
             d->blob[i] = d->file.data + at;
         else
             d->vectors = (const float *)(const void *)(d->file.data + at);

@@ -60,8 +60,8 @@ void acc_info_packed(accllm_model_info *info, const acc_packed *m)
     if (m->embd_scale) s.bytes += (uint64_t)hp->n_embd * sizeof(float);
     for (uint32_t l = 0; l < hp->n_layers; l++) {
         const acc_packed_layer *p = &m->layers[l];
-        const acc_weight *w[] = {&p->q, &p->k, &p->v, &p->o, &p->gate, &p->up, &p->down};
-        for (int i = 0; i < 7; i++) add_tensor(&s, hp, (acc_tensor_id)(ACC_T_ATTN_Q + i), acc_weight_bytes(w[i]));
+        for (int i = 0; i < ACC_N_LINEAR; i++)
+            add_tensor(&s, hp, (acc_tensor_id)(ACC_T_ATTN_Q + i), acc_weight_bytes(&p->linear[i]));
         add_floats(&s, hp, ACC_T_ATTN_NORM);
         add_floats(&s, hp, ACC_T_FFN_NORM);
         if (p->q_bias) add_floats(&s, hp, ACC_T_ATTN_Q_BIAS);
@@ -120,9 +120,7 @@ void acc_info_read_bytes(const accllm_model *m, uint64_t *linear, uint64_t *head
     if (m->ref) return;
     *linear = 0;
     for (uint32_t l = 0; l < p->hp.n_layers; l++) {
-        const acc_packed_layer *layer = &p->layers[l];
-        const acc_weight *w[] = {&layer->q, &layer->k, &layer->v, &layer->o, &layer->gate, &layer->up, &layer->down};
-        for (int i = 0; i < 7; i++) *linear += read_bytes(m->rt->kernels, w[i]);
+        for (int i = 0; i < ACC_N_LINEAR; i++) *linear += read_bytes(m->rt->kernels, &p->layers[l].linear[i]);
     }
     *head = read_bytes(m->rt->kernels, &p->output);
 }

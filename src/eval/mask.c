@@ -5,13 +5,12 @@
 
 #include "core/memory.h"
 #include "eval/match.h"
-#include "model/packed_internal.h"
+#include "model/packed.h"
 
-/* Linear matrix i, counted over all layers; the look-ups are not const, and nothing is changed here. */
-static acc_weight *linear_at(const acc_packed *m, uint32_t i)
+/* Linear matrix i, counted over all layers. */
+static const acc_weight *linear_at(const acc_packed *m, uint32_t i)
 {
-    return acc_packed_weight((acc_packed *)(uintptr_t)m, (acc_tensor_id)(ACC_T_ATTN_Q + i % ACC_N_LINEAR),
-                             i / ACC_N_LINEAR);
+    return &m->layers[i / ACC_N_LINEAR].linear[i % ACC_N_LINEAR];
 }
 
 uint32_t acc_mask_count(const acc_packed *model, uint32_t *all)
@@ -97,8 +96,8 @@ static accllm_status mask_layer(acc_packed *w8, const acc_packed *m, uint32_t la
     const uint32_t *const rows[ACC_N_LINEAR] = {[2] = match->value, [4] = match->hidden, [5] = match->hidden};
     const uint32_t *const cols[ACC_N_LINEAR] = {[3] = match->query, [6] = match->hidden};
     for (uint32_t i = 0; i < ACC_N_LINEAR; i++) {
-        acc_weight *w = linear_at(w8, layer * ACC_N_LINEAR + i);
-        const acc_weight *mask = linear_at(m, layer * ACC_N_LINEAR + i);
+        acc_weight *w = &w8->layers[layer].linear[i];
+        const acc_weight *mask = &m->layers[layer].linear[i];
         if (mask->format != ACC_FMT_W2S) continue;
         const size_t tiles = acc_weight_tiles_bytes(w);
         memcpy(*at + tiles, w->rscale, acc_weight_bytes(w) - tiles);

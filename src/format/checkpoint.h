@@ -47,7 +47,8 @@ typedef enum acc_tensor_id {
  * three. Writes at most cap bytes; suffix e.g. "weight", "w2s", NULL for none. */
 const char *acc_tensor_base(acc_tensor_id id);
 bool acc_tensor_is_global(acc_tensor_id id); /* the first three */
-bool acc_tensor_is_linear(acc_tensor_id id); /* q k v out gate up down */
+#define ACC_N_LINEAR 7                       /* q k v out gate up down: ACC_T_ATTN_Q and on, in this order */
+bool acc_tensor_is_linear(acc_tensor_id id); /* one of these */
 void acc_tensor_name(char *buf, size_t cap, acc_tensor_id id, uint32_t layer, const char *suffix);
 /* Shape by the hyper-parameters. */
 void acc_tensor_shape(const acc_hparams *hp, acc_tensor_id id, uint64_t *rows, uint64_t *cols);

@@ -42,9 +42,8 @@ acc_dims acc_dims_of(const acc_packed *m)
     d.q_stride = (uint32_t)acc_round_up(d.q_dim, 16);
     d.part_stride = acc_round_up((size_t)d.group * hp->head_dim, 16);
     for (uint32_t l = 0; l < hp->n_layers; l++) {
-        const acc_packed_layer *p = &m->layers[l];
-        const acc_weight *w[] = {&p->q, &p->k, &p->v, &p->o, &p->gate, &p->up, &p->down};
-        for (size_t i = 0; i < sizeof w / sizeof *w; i++) d.a8_stride = max_size(d.a8_stride, columns_padded(w[i]));
+        const acc_weight *w = m->layers[l].linear;
+        for (int i = 0; i < ACC_N_LINEAR; i++) d.a8_stride = max_size(d.a8_stride, columns_padded(&w[i]));
     }
     d.a8_stride = acc_round_up(d.a8_stride, 64);
     uint32_t blocks = (d.kv_dim + ACC_TILE_ROWS - 1) / ACC_TILE_ROWS;

@@ -16,7 +16,12 @@
 #define ACC_T_EMBD_SCALE ((acc_tensor_id)(ACC_T_COUNT + 1))  /* [n_embd] */
 
 typedef struct acc_packed_layer {
-    acc_weight q, k, v, o, gate, up, down;
+    union {
+        struct {
+            acc_weight q, k, v, o, gate, up, down;
+        };
+        acc_weight linear[ACC_N_LINEAR]; /* the same, by (id - ACC_T_ATTN_Q) */
+    };
     const float *attn_norm, *ffn_norm;
     const float *q_bias, *k_bias, *v_bias; /* NULL: none */
     const float *k_mean;                   /* [n_kv_heads][head_dim], NULL: zero */
@@ -54,9 +59,9 @@ accllm_status acc_packed_source(acc_source **out, const acc_packed *m, accllm_er
 
 typedef struct acc_packed_plan {
     const acc_source *src;
-    acc_weight embd, output;       /* shapes only (acc_weight_init); output ignored when tied */
-    acc_weight linear[7];          /* by (id - ACC_T_ATTN_Q); the same in every layer */
-    const acc_weight (*layers)[7]; /* [n_layers], where they differ (levels); NULL: linear in all */
+    acc_weight embd, output;                  /* shapes only (acc_weight_init); output ignored when tied */
+    acc_weight linear[ACC_N_LINEAR];          /* by (id - ACC_T_ATTN_Q); the same in every layer */
+    const acc_weight (*layers)[ACC_N_LINEAR]; /* [n_layers], where they differ (levels); NULL: linear in all */
     uint32_t page, sinks, kv_bits;
     uint32_t window;  /* 0: by the rule of design section 9 */
     bool k_mean;      /* the file has blk.N.attn_k_mean */

@@ -4,7 +4,6 @@
 
 #include "model/packed.h"
 
-#define ACC_N_LINEAR 7 /* ACC_T_ATTN_Q .. ACC_T_FFN_DOWN */
 #define ACC_PAGE_MIN 16u
 #define ACC_PAGE_MAX 4096u
 

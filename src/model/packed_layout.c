@@ -8,25 +8,7 @@ acc_weight *acc_packed_weight(acc_packed *m, acc_tensor_id id, uint32_t layer)
 {
     if (id == ACC_T_TOKEN_EMBD) return &m->embd;
     if (id == ACC_T_OUTPUT) return &m->output;
-    acc_packed_layer *l = &m->layers[layer];
-    switch (id) {
-    case ACC_T_ATTN_Q:
-        return &l->q;
-    case ACC_T_ATTN_K:
-        return &l->k;
-    case ACC_T_ATTN_V:
-        return &l->v;
-    case ACC_T_ATTN_OUT:
-        return &l->o;
-    case ACC_T_FFN_GATE:
-        return &l->gate;
-    case ACC_T_FFN_UP:
-        return &l->up;
-    case ACC_T_FFN_DOWN:
-        return &l->down;
-    default:
-        return NULL;
-    }
+    return acc_tensor_is_linear(id) ? &m->layers[layer].linear[id - ACC_T_ATTN_Q] : NULL;
 }
 
 const float **acc_packed_vector(acc_packed *m, acc_tensor_id id, uint32_t layer)

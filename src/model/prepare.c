@@ -44,8 +44,7 @@ static void visit_all(repack_job *j)
 {
     for (uint32_t l = 0; l < j->m->hp.n_layers; l++) {
         acc_packed_layer *p = &j->m->layers[l];
-        acc_weight *w[] = {&p->q, &p->k, &p->v, &p->o, &p->gate, &p->up, &p->down};
-        for (size_t i = 0; i < sizeof w / sizeof *w; i++) visit(j, w[i], j->drop);
+        for (int i = 0; i < ACC_N_LINEAR; i++) visit(j, &p->linear[i], j->drop);
     }
     visit(j, &j->m->output, j->drop && !j->m->hp.tied);
 }

@@ -50,7 +50,7 @@ static accllm_status add_layer(acc_train_model *m, const acc_source *src, uint32
     return ACCLLM_OK;
 }
 
-static accllm_status add_all(acc_train_model *m, const acc_source *src, const acc_weight (*shapes)[7],
+static accllm_status add_all(acc_train_model *m, const acc_source *src, const acc_weight (*shapes)[ACC_N_LINEAR],
                              const acc_weight *embd, const acc_weight *output, bool trained, accllm_error *err)
 {
     const size_t most = 3 + (size_t)m->hp.n_layers * (ACC_T_COUNT - ACC_T_ATTN_NORM);
@@ -68,8 +68,9 @@ static accllm_status add_all(acc_train_model *m, const acc_source *src, const ac
     return ACCLLM_OK;
 }
 
-accllm_status acc_train_model_create(acc_train_model *m, const acc_source *src, const acc_weight (*shapes)[7],
-                                     const acc_weight *embd, const acc_weight *output, bool trained, accllm_error *err)
+accllm_status acc_train_model_create(acc_train_model *m, const acc_source *src,
+                                     const acc_weight (*shapes)[ACC_N_LINEAR], const acc_weight *embd,
+                                     const acc_weight *output, bool trained, accllm_error *err)
 {
     *m = (acc_train_model){.hp = src->hp};
     accllm_status s = add_all(m, src, shapes, embd, output, trained, err);

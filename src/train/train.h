@@ -69,11 +69,11 @@ typedef struct acc_train_model {
     float *embd_scale;     /* [n_embd] what a row of the embedding is multiplied by when looked up; not trained */
 } acc_train_model;
 
-/* shapes [n_layers][7]: formats of the linear layers by (id - ACC_T_ATTN_Q), NULL: floats; embd, output: their formats,
- * NULL: floats. trained: with Adam's moments. Values are to be loaded. */
-accllm_status acc_train_model_create(acc_train_model *m, const acc_source *src, const acc_weight (*shapes)[7],
-                                     const acc_weight *embd, const acc_weight *output, bool trained,
-                                     accllm_error *err) ACC_MUST_CHECK;
+/* shapes [n_layers][ACC_N_LINEAR]: formats of the linear layers by (id - ACC_T_ATTN_Q), NULL: floats; embd, output:
+ * their formats, NULL: floats. trained: with Adam's moments. Values are to be loaded. */
+accllm_status acc_train_model_create(acc_train_model *m, const acc_source *src,
+                                     const acc_weight (*shapes)[ACC_N_LINEAR], const acc_weight *embd,
+                                     const acc_weight *output, bool trained, accllm_error *err) ACC_MUST_CHECK;
 void acc_train_model_free(acc_train_model *m);
 /* Float values of every tensor from the source (for coded ones only the latents). */
 accllm_status acc_train_model_load(acc_train_model *m, const acc_source *src, accllm_error *err) ACC_MUST_CHECK;

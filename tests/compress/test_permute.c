@@ -24,7 +24,7 @@ typedef struct fixture {
     acc_ref_layer l;
     acc_ref_work *work;
     acc_collector c;
-    acc_weight shapes[ACC_LINEARS];
+    acc_weight shapes[ACC_N_LINEAR];
     float *x; /* [TOKENS][n_embd] */
 } fixture;
 

@@ -132,7 +132,7 @@ static void what_is_of_another_run_is_not_taken(void **state)
     (void)snprintf(one, sizeof one, "%s/layer-0001.bin", folder);
     acc_work w = {.dir = folder, .lock = -1, .config_hash = 7};
     acc_layer_data d = {.vectors = vectors, .n_vectors = 3, .step = 9};
-    for (int i = 0; i < ACC_LINEARS; i++) d.blob[i] = blob, d.bytes[i] = sizeof blob;
+    for (int i = 0; i < ACC_N_LINEAR; i++) d.blob[i] = blob, d.bytes[i] = sizeof blob;
     acc_layer_data in = d, other = d;
     other.bytes[3]--;
     assert_int_equal(acc_work_save_layer(&w, ACC_WORK_SOLVED, 1, &d, NULL), ACCLLM_OK);

@@ -30,7 +30,7 @@ static void smoothing_changes_no_output(void **state)
     (void)state;
     enum { N = 40 };
     for (int biases = 0; biases < 2; biases++) {
-        const acc_weight shapes[ACC_LINEARS] = {[1].format = biases ? ACC_FMT_W2 : ACC_FMT_W4};
+        const acc_weight shapes[ACC_N_LINEAR] = {[1].format = biases ? ACC_FMT_W2 : ACC_FMT_W4};
         tiny_options o = tiny_defaults();
         accllm_error err;
         accllm_runtime *rt;

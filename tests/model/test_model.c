@@ -147,6 +147,18 @@ static void every_shape(void **state)
     }
 }
 
+static void mixed_formats(void **state)
+{
+    (void)state;
+    tiny_options t = tiny_defaults();
+    for (uint32_t i = 0; i < N_MIXES; i++) {
+        const pack_options p = mixed_options(i);
+        char *path = tiny_model(&t, &p);
+        check_all(path, (run_options){.sinks = 3, .window = 50, .near = 5, .bits = 4}, 90);
+        drop_model(path);
+    }
+}
+
 /* A session over a tiny model, for tests that look at single calls. */
 typedef struct rig {
     char *path;
@@ -369,6 +381,7 @@ int main(void)
         cmocka_unit_test(every_sink_and_window),
         cmocka_unit_test(deep_positions),
         cmocka_unit_test(every_shape),
+        cmocka_unit_test(mixed_formats),
         cmocka_unit_test(bad_calls_are_refused),
         cmocka_unit_test(full_attention_ends_at_its_context),
         cmocka_unit_test(a_wide_window_is_full_attention),

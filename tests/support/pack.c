@@ -13,7 +13,7 @@ pack_options pack_defaults(acc_format linear)
 {
     pack_options o = {
         .head = ACC_FMT_W8, .level1 = 1, .level2 = 2, .page = 64, .sinks = 4, .window = 128, .kv_bits = 4};
-    for (int i = 0; i < 7; i++) o.linear[i] = linear;
+    for (int i = 0; i < ACC_N_LINEAR; i++) o.linear[i] = linear;
     return o;
 }
 
@@ -222,9 +222,10 @@ static accllm_status make_plan(packer *p, accllm_error *err)
     const pack_options *o = p->o;
     const acc_hparams *hp = &p->plan.src->hp;
     uint64_t rows, cols;
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < ACC_N_LINEAR; i++) {
+        const uint32_t group = o->linear_group[i] ? o->linear_group[i] : o->group;
         acc_tensor_shape(hp, (acc_tensor_id)(ACC_T_ATTN_Q + i), &rows, &cols);
-        ACC_TRY(acc_weight_init(&p->plan.linear[i], o->linear[i], (uint32_t)rows, (uint32_t)cols, o->group, o->level1,
+        ACC_TRY(acc_weight_init(&p->plan.linear[i], o->linear[i], (uint32_t)rows, (uint32_t)cols, group, o->level1,
                                 o->level2, err));
     }
     ACC_TRY(acc_weight_init(&p->plan.embd, o->head, hp->n_vocab, hp->n_embd, o->group, o->level1, o->level2, err));

@@ -6,9 +6,10 @@
 #include "support/tiny.h"
 
 typedef struct pack_options {
-    acc_format linear[7]; /* q k v o gate up down: by id - ACC_T_ATTN_Q */
-    acc_format head;      /* embedding and output */
-    uint32_t group;       /* 0: by the rule */
+    acc_format linear[ACC_N_LINEAR];     /* q k v o gate up down: by id - ACC_T_ATTN_Q */
+    acc_format head;                     /* embedding and output */
+    uint32_t group;                      /* 0: by the rule */
+    uint32_t linear_group[ACC_N_LINEAR]; /* 0: group */
     uint32_t level1, level2;
     uint32_t page, sinks, window, kv_bits;
     bool k_mean, q_direction; /* small pseudo-random means */

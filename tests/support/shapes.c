@@ -35,3 +35,15 @@ void shape_options(uint32_t i, tiny_options *t, pack_options *p)
     p->q_direction = i % 3 != 1;
     p->embd_scale = t->tied && i != 4;
 }
+
+pack_options mixed_options(uint32_t i)
+{
+    static const acc_format formats[ACC_N_LINEAR] = {ACC_FMT_W2S, ACC_FMT_W8, ACC_FMT_W4, ACC_FMT_W2,
+                                                     ACC_FMT_W2S, ACC_FMT_W4, ACC_FMT_W8};
+    pack_options p = pack_defaults(ACC_FMT_W4);
+    for (uint32_t k = 0; k < ACC_N_LINEAR; k++) {
+        if (i == 0) p.linear[k] = formats[k];
+        if (i == 1) p.linear_group[k] = k % 2 ? 32 : 64;
+    }
+    return p;
+}
