@@ -129,7 +129,7 @@ static void tell(const acc_run *r, const uint8_t *choice, const acc_costs *costs
         if (count[o])
             at += (size_t)snprintf(text + at, sizeof text - at, "%s%u %s", at ? ", " : "", count[o],
                                    acc_mix_options[o].name);
-    acc_run_note(r, "mixed precision, matrices: %s; %.3f bits per weight; estimated loss %.4g", text,
+    acc_run_note(r, "mixed precision, matrices: %s; %.3f bits per weight; estimated cost %.3g nats per token", text,
                  8 * bytes / acc_run_linear_weights(r), loss);
 }
 

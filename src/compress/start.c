@@ -33,7 +33,7 @@ static accllm_status take_shapes(acc_run *r, accllm_error *err)
             acc_tensor_record *record = &r->records[(size_t)layer * ACC_N_LINEAR + i];
             ACC_TRY(acc_weight_init(&r->shapes[layer][i], w->format, w->rows, w->cols, w->group, w->level1, w->level2,
                                     err));
-            r->mixed = r->mixed || w->format != m->layers[0].q.format;
+            r->mixed = r->mixed || w->format != m->layers[0].q.format || w->group != m->layers[0].linear[i].group;
             *record = (acc_tensor_record){.level1 = w->level1, .level2 = w->level2};
         }
     memcpy(r->plan.linear, r->shapes[0], sizeof r->plan.linear);
