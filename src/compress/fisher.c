@@ -1,5 +1,7 @@
 /* How much the model's predictions depend on what each matrix gives: measured on the source, before anything is coded.
  */
+#include <math.h>
+
 #include "compress/mix.h"
 #include "core/memory.h"
 
@@ -48,6 +50,20 @@ static void add_output(void *user, acc_tensor_id id, uint32_t layer, const float
     }
 }
 
+/* The tokens' sums become their weights. */
+static void weigh_tokens(const acc_run *r, const acc_fisher *f)
+{
+    const size_t n = (size_t)f->n_seqs * r->cal.seq_len;
+    for (int i = 0; i < ACC_N_LINEAR; i++)
+        for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) {
+            float *token = f->token[i] + layer * n;
+            double mean = 0;
+            for (size_t t = 0; t < n; t++) mean += (double)token[t];
+            mean /= (double)n;
+            for (size_t t = 0; t < n; t++) token[t] = mean > 0 ? (float)sqrt((double)token[t] / mean) : 0;
+        }
+}
+
 static accllm_status measure(measuring *m, const acc_train_model *model, double to, accllm_error *err)
 {
     acc_run *r = m->r;
@@ -77,6 +93,9 @@ accllm_status acc_run_fisher(acc_run *r, acc_fisher *f, uint32_t n_seqs, double 
     if (s == ACCLLM_OK) s = acc_train_model_load(&model, r->src, err);
     if (s == ACCLLM_OK) s = measure(&m, &model, to, err);
     acc_train_model_free(&model);
-    if (s != ACCLLM_OK) acc_fisher_free(f);
+    if (s == ACCLLM_OK)
+        weigh_tokens(r, f);
+    else
+        acc_fisher_free(f);
     return s;
 }

@@ -11,18 +11,7 @@ const uint8_t acc_input_of[ACC_N_LINEAR] = {0, 0, 0, 1, 2, 2, 3};
 
 int acc_input_from(acc_tensor_id tap)
 {
-    switch (tap) {
-    case ACC_T_ATTN_Q:
-        return 0;
-    case ACC_T_ATTN_OUT:
-        return 1;
-    case ACC_T_FFN_GATE:
-        return 2;
-    case ACC_T_FFN_DOWN:
-        return 3;
-    default:
-        return -1;
-    }
+    return acc_tensor_is_linear(tap) && tap != ACC_T_ATTN_K ? acc_input_of[tap - ACC_T_ATTN_Q] : -1;
 }
 
 float **acc_matrix_of(acc_ref_layer *l, int i)

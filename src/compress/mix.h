@@ -29,11 +29,11 @@ typedef struct acc_costs {
 accllm_status acc_mix_shape(const acc_run *r, int linear, int option, acc_weight *w, accllm_error *err) ACC_MUST_CHECK;
 
 /* fisher.c: squared gradients by the outputs of every matrix, as acc_trainer_fisher() has them, over the calibration's
- * first sequences. */
+ * first sequences: of the rows, and of the tokens relative to their mean. */
 typedef struct acc_fisher {
     uint32_t n_seqs;
     float *row[ACC_N_LINEAR];   /* [n_layers][rows]: sums over the tokens */
-    float *token[ACC_N_LINEAR]; /* [n_layers][n_seqs][seq_len]: sums over the rows */
+    float *token[ACC_N_LINEAR]; /* [n_layers][n_seqs][seq_len]: roots, their mean square is 1 */
 } acc_fisher;
 
 /* Progress goes from 0 to `to`. */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <sys/statvfs.h>
 
-#include "compress/pipeline.h"
+#include "compress/mix.h"
 #include "core/clock.h"
 #include "gemm/gemm.h"
 
@@ -12,7 +12,6 @@
 #define OTHER_WORK 1e-11 /* seconds of a thread for each weight and token of recovery */
 /* Of a trained weight: itself and Adam's two moments as floats, in the old checkpoint and in the one being written. */
 #define CHECKPOINT_BYTES 24
-#define SOLVED_OPTIONS 4 /* of a mix's options (mix.h), all but W8's rounding */
 
 void acc_run_note(const acc_run *r, const char *fmt, ...)
 {
@@ -100,7 +99,9 @@ static estimate estimate_run(const acc_run *r)
     if (r->start_file) e.seconds = 0;
     if (acc_run_has_target(r) && !r->mixed) {
         e.sense = acc_run_sense_bytes(r);
-        e.sense_seconds = (acc_run_sense_flops(r) + SOLVED_OPTIONS * solver_flops * hp->n_layers) / flops_per_second(r);
+        /* All options but W8, which is rounded, are solved. */
+        e.sense_seconds =
+            (acc_run_sense_flops(r) + (ACC_MIX_OPTIONS - 1) * solver_flops * hp->n_layers) / flops_per_second(r);
     }
     e.work_folder = e.output + e.hidden;
     e.output += (double)acc_weight_bytes(&r->plan.embd) + (hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));

@@ -100,7 +100,7 @@ accllm_status acc_run_load_mix(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 /* The matrices of a layer in file order, and which of its four inputs each one has: that of q k v, of out, of gate and
  * up, of down. */
 extern const uint8_t acc_input_of[ACC_N_LINEAR];
-int acc_input_from(acc_tensor_id tap); /* which input a tap of the reference sees; -1: none */
+int acc_input_from(acc_tensor_id tap); /* which input a tap of the reference sees; -1: none (keys, the residual) */
 float **acc_matrix_of(acc_ref_layer *l, int linear);
 accllm_status acc_run_embed(acc_run *r, accllm_error *err) ACC_MUST_CHECK;  /* hidden = compressed embedding rows */
 accllm_status acc_run_layers(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* every layer not yet in the work folder */

@@ -39,29 +39,16 @@ static accllm_status embed(sense *s, accllm_error *err)
     return ACCLLM_OK;
 }
 
-/* The mean over all tokens of the squared gradients by a matrix's outputs. */
-static double mean_square(const sense *s, int i)
-{
-    const size_t n = (size_t)s->fisher.n_seqs * s->r->cal.seq_len;
-    const float *token = s->fisher.token[i] + s->layer * n;
-    double sum = 0;
-    for (size_t t = 0; t < n; t++) sum += (double)token[t];
-    return sum / (double)n;
-}
-
-/* One sequence's inputs x into the Hessians of the matrices that read them; token weights have a mean of 1. */
+/* One sequence's inputs x, each token by its weight, into the Hessians of the matrices that read them. */
 static void add_inputs(void *user, acc_tensor_id which, const float *x, uint32_t n_tokens, uint32_t cols)
 {
     sense *s = user;
     const int input = acc_input_from(which);
     for (int i = 0; i < ACC_N_LINEAR; i++) {
         if (acc_input_of[i] != input) continue;
-        const double mean = mean_square(s, i);
         const float *token = s->fisher.token[i] + ((size_t)s->layer * s->fisher.n_seqs + s->sequence) * n_tokens;
-        for (uint32_t t = 0; t < n_tokens; t++) {
-            const float by = mean > 0 ? (float)sqrt((double)token[t] / mean) : 0;
-            for (uint32_t j = 0; j < cols; j++) s->weighed[(size_t)t * cols + j] = by * x[(size_t)t * cols + j];
-        }
+        for (uint32_t t = 0; t < n_tokens; t++)
+            for (uint32_t j = 0; j < cols; j++) s->weighed[(size_t)t * cols + j] = token[t] * x[(size_t)t * cols + j];
         acc_hessian_add(s->r->rt->pool, &s->hessian[i], s->weighed, n_tokens);
     }
 }
