@@ -8,34 +8,15 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "accel/rig.h"
-#include "core/hash.h"
-#include "support/pack.h"
 #include "support/shapes.h"
 
 #define MAX_TOKENS 400
 
 static int32_t ids[MAX_TOKENS];
-
-static char *tiny_model(const tiny_options *t, const pack_options *p)
-{
-    accllm_error err;
-    char *path = tiny_path("accel.gguf");
-    assert_non_null(path);
-    if (pack_tiny(path, t, p, &err) != ACCLLM_OK) fail_msg("%s", err.text);
-    for (uint32_t i = 0; i < MAX_TOKENS; i++) ids[i] = (int32_t)(acc_random(7, i) % t->n_vocab);
-    return path;
-}
-
-static void drop_model(char *path)
-{
-    assert_int_equal(unlink(path), 0);
-    free(path);
-}
 
 static void check(const char *path, run_options o, uint32_t channels, uint64_t seed, uint32_t n)
 {
@@ -68,7 +49,7 @@ static void every_shape_and_format(void **state)
         p.group = more[i].group;
         p.level1 = more[i].l1;
         p.level2 = more[i].l2;
-        char *path = tiny_model(&t, &p);
+        char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
         check(path, (run_options){.sinks = 3, .window = 50, .near = 8 * i, .bits = i % 3 ? 4 : 8}, more[i].channels, i,
               90);
         drop_model(path);
@@ -82,7 +63,7 @@ static void mixed_formats(void **state)
     tiny_options t = tiny_defaults();
     for (uint32_t i = 0; i < N_MIXES; i++) {
         const pack_options p = mixed_options(i);
-        char *path = tiny_model(&t, &p);
+        char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
         for (uint32_t channels = 1; channels <= 4; channels++)
             check(path, (run_options){.sinks = 4, .window = 30, .near = 5, .bits = 4}, channels, channels, 60);
         drop_model(path);
@@ -96,7 +77,7 @@ static void every_sink_and_window(void **state)
     pack_options p = pack_defaults(ACC_FMT_W2S);
     p.k_mean = true;
     p.q_direction = true;
-    char *path = tiny_model(&t, &p);
+    char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
     static const struct {
         uint32_t sinks, window, near, n, channels;
     } cases[] = {{0, 1, 0, 40, 1},    {0, 15, 1, 60, 2},    {0, 16, 64, 60, 4},  {1, 17, 5, 80, 1},
@@ -118,7 +99,7 @@ static void deep_positions(void **state)
     pack_options p = pack_defaults(ACC_FMT_W8);
     p.k_mean = true;
     p.q_direction = true;
-    char *path = tiny_model(&t, &p);
+    char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
     check(path, (run_options){.sinks = 4, .window = 300, .near = 64, .bits = 4, .depth = 4096 - 20}, 1, 1, 40);
     check(path, (run_options){.sinks = 4, .window = 600, .bits = 8, .depth = 4096 - 20}, 4, 2, 30);
     check(path, (run_options){.sinks = 4, .window = 300, .near = 64, .bits = 4, .depth = 1000000}, 4, 3, 20);
@@ -135,7 +116,7 @@ static void any_order_of_ready_queues(void **state)
     tiny_options t = tiny_defaults();
     t.n_layers = 4;
     pack_options p = pack_defaults(ACC_FMT_W2S);
-    char *path = tiny_model(&t, &p);
+    char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
     for (uint64_t seed = 0; seed < 12; seed++)
         check(path, (run_options){.sinks = 2, .window = 20, .near = 8, .bits = 4}, 2, seed, 12);
     drop_model(path);
@@ -146,7 +127,7 @@ static void going_back(void **state)
     (void)state;
     tiny_options t = tiny_defaults();
     pack_options p = pack_defaults(ACC_FMT_W4);
-    char *path = tiny_model(&t, &p);
+    char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
     accllm_runtime *rt;
     acc_packed *m;
     void *self;
@@ -182,7 +163,7 @@ static void infinities_are_errors(void **state)
     (void)state;
     tiny_options t = tiny_defaults();
     pack_options p = pack_defaults(ACC_FMT_W4);
-    char *path = tiny_model(&t, &p);
+    char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
     static float gain[128], logits[300];
     accllm_runtime *rt;
     acc_packed *m;

@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "accllm/engine.h"
+#include "core/hash.h"
 
 #define MAX_COMPANY 4
 
@@ -109,4 +111,20 @@ uint64_t run_model(const char *path, const run_options *o, const int32_t *ids, u
     free(logits);
     stop(&r);
     return hash;
+}
+
+char *tiny_model(const tiny_options *t, const pack_options *p, int32_t *ids, uint32_t n)
+{
+    accllm_error err;
+    char *path = tiny_path("model.gguf");
+    assert_non_null(path);
+    if (pack_tiny(path, t, p, &err) != ACCLLM_OK) fail_msg("%s", err.text);
+    for (uint32_t i = 0; i < n; i++) ids[i] = (int32_t)(acc_random(7, i) % t->n_vocab);
+    return path;
+}
+
+void drop_model(char *path)
+{
+    assert_int_equal(unlink(path), 0);
+    free(path);
 }

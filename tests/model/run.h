@@ -3,6 +3,7 @@
 #define ACC_TESTS_MODEL_RUN_H
 
 #include "model/model.h"
+#include "support/pack.h"
 
 typedef struct run_options {
     const char *isa; /* NULL: auto */
@@ -16,5 +17,10 @@ typedef struct run_options {
 /* Runs ids [n] over a fresh runtime and session and returns the trace hash over all layers and the logits of all
  * positions; out (may be NULL) gets the last row of logits. Fails the test on any error. */
 uint64_t run_model(const char *path, const run_options *o, const int32_t *ids, uint32_t n, float *out);
+
+/* A tiny packed model at a temporary path (malloc'ed), and n tokens of its vocabulary. */
+char *tiny_model(const tiny_options *t, const pack_options *p, int32_t *ids, uint32_t n);
+/* Deletes the file and frees the path. */
+void drop_model(char *path);
 
 #endif

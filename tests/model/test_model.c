@@ -8,44 +8,19 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "accllm/engine.h"
 #include "core/fpmode.h"
-#include "core/hash.h"
 #include "kernels/kernels.h"
 #include "model/oracle.h"
 #include "model/run.h"
-#include "support/pack.h"
 #include "support/shapes.h"
 
 #define MAX_TOKENS 1024
 
 static int32_t ids[MAX_TOKENS];
-
-static void make_ids(uint32_t n_vocab)
-{
-    for (uint32_t i = 0; i < MAX_TOKENS; i++) ids[i] = (int32_t)(acc_random(7, i) % n_vocab);
-}
-
-/* A tiny model at a temporary path (malloc'ed). */
-static char *tiny_model(const tiny_options *t, const pack_options *p)
-{
-    accllm_error err;
-    char *path = tiny_path("model.gguf");
-    assert_non_null(path);
-    if (pack_tiny(path, t, p, &err) != ACCLLM_OK) fail_msg("%s", err.text);
-    make_ids(t->n_vocab);
-    return path;
-}
-
-static void drop_model(char *path)
-{
-    assert_int_equal(unlink(path), 0);
-    free(path);
-}
 
 static uint64_t oracle_run(const char *path, const run_options *o, uint32_t n, float *logits)
 {
@@ -103,7 +78,7 @@ static void every_sink_and_window(void **state)
     pack_options p = pack_defaults(ACC_FMT_W4);
     p.k_mean = true;
     p.q_direction = true;
-    char *path = tiny_model(&t, &p);
+    char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
     static const struct {
         uint32_t sinks, window, near, n;
     } cases[] = {{0, 1, 0, 40},      {0, 15, 1, 60},    {0, 16, 64, 60},  {1, 17, 5, 80},
@@ -125,7 +100,7 @@ static void deep_positions(void **state)
     pack_options p = pack_defaults(ACC_FMT_W8);
     p.k_mean = true;
     p.q_direction = true;
-    char *path = tiny_model(&t, &p);
+    char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
     check_all(path, (run_options){.sinks = 4, .window = 300, .near = 64, .bits = 4, .depth = 4096 - 20}, 60);
     check_all(path, (run_options){.sinks = 4, .window = 600, .bits = 8, .depth = 4096 - 20}, 40);
     check_all(path, (run_options){.sinks = 4, .window = 100, .near = 256, .bits = 4, .depth = (1ull << 32) - 20}, 60);
@@ -141,7 +116,7 @@ static void every_shape(void **state)
         tiny_options t;
         pack_options p;
         shape_options(i, &t, &p);
-        char *path = tiny_model(&t, &p);
+        char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
         check_all(path, (run_options){.sinks = 3, .window = 50, .near = 8 * i, .bits = i % 3 ? 4 : 8}, 90);
         drop_model(path);
     }
@@ -153,7 +128,7 @@ static void mixed_formats(void **state)
     tiny_options t = tiny_defaults();
     for (uint32_t i = 0; i < N_MIXES; i++) {
         const pack_options p = mixed_options(i);
-        char *path = tiny_model(&t, &p);
+        char *path = tiny_model(&t, &p, ids, MAX_TOKENS);
         check_all(path, (run_options){.sinks = 3, .window = 50, .near = 5, .bits = 4}, 90);
         drop_model(path);
     }
@@ -173,7 +148,7 @@ static void rig_model(rig *r)
 {
     tiny_options t = tiny_defaults();
     pack_options p = pack_defaults(ACC_FMT_W4);
-    r->path = tiny_model(&t, &p);
+    r->path = tiny_model(&t, &p, ids, MAX_TOKENS);
 }
 
 static void rig_open(rig *r, accllm_session_params sp)

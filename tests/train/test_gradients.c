@@ -237,63 +237,75 @@ static void test_twice_is_the_same(void **state)
     teardown(&f);
 }
 
-typedef struct slope {
-    acc_tensor_id matrix;
+/* Outputs of matrices that have a bias, in the first head of a layer, and the gradients along a direction there. */
+#define N_SLOPES 4u
+static const struct {
+    acc_tensor_id matrix, bias;
     uint32_t layer;
-    const float *direction; /* [rows] */
-    double along;           /* sum over tokens of the gradient along it */
-} slope;
+} slopes[N_SLOPES] = {{ACC_T_ATTN_Q, ACC_T_ATTN_Q_BIAS, 0},
+                      {ACC_T_ATTN_K, ACC_T_ATTN_K_BIAS, 0},
+                      {ACC_T_ATTN_V, ACC_T_ATTN_V_BIAS, 0},
+                      {ACC_T_ATTN_V, ACC_T_ATTN_V_BIAS, 1}};
 
-static void add_slope(void *user, acc_tensor_id id, uint32_t layer, const float *dy, uint32_t n, uint32_t rows)
+static float direction(uint32_t i, uint32_t row)
 {
-    slope *s = user;
-    if (id != s->matrix || layer != s->layer) return;
-    for (uint32_t t = 0; t < n; t++)
-        for (uint32_t r = 0; r < rows; r++) s->along += (double)dy[(size_t)t * rows + r] * (double)s->direction[r];
+    return (float)(acc_random_unit(11 + slopes[i].matrix, row) - 0.5);
+}
+
+typedef struct slope_sums {
+    uint32_t rows;
+    double along[N_SLOPES]; /* sums over the tokens */
+} slope_sums;
+
+static void add_slopes(void *user, acc_tensor_id id, uint32_t layer, const float *dy, uint32_t n, uint32_t rows)
+{
+    slope_sums *s = user;
+    for (uint32_t i = 0; i < N_SLOPES; i++)
+        for (uint32_t t = 0; id == slopes[i].matrix && layer == slopes[i].layer && t < n; t++)
+            for (uint32_t r = 0; r < s->rows; r++)
+                s->along[i] += (double)dy[(size_t)t * rows + r] * (double)direction(i, r);
+}
+
+/* The divergence that a step of a bias along the direction makes. */
+static double divergence_of(fixture *f, const acc_train_model *same, uint32_t i, uint32_t rows, double step)
+{
+    acc_head_result loss;
+    acc_train_tensor *t = acc_train_find(&f->m, slopes[i].bias, slopes[i].layer);
+    float *keep = malloc(acc_train_size(t) * sizeof *keep);
+    assert_non_null(keep);
+    memcpy(keep, t->latent, acc_train_size(t) * sizeof *keep);
+    for (uint32_t r = 0; r < rows; r++) t->latent[r] += (float)step * direction(i, r);
+    assert_int_equal(acc_trainer_batch(f->trainer, &f->m, &f->rules, same, f->ids, &loss, NULL, NULL, NULL), ACCLLM_OK);
+    memcpy(t->latent, keep, acc_train_size(t) * sizeof *keep);
+    free(keep);
+    return loss.loss;
 }
 
 /* The divergence that a small change of what a matrix gives makes (here of its bias, for all tokens alike) is half the
  * mean square of the gradients along it. */
-static void check_fisher(fixture *f, const acc_train_model *same, acc_tensor_id matrix, acc_tensor_id bias,
-                         uint32_t layer)
-{
-    const uint32_t seeds = 400, rows = f->src->hp.head_dim; /* of the first head */
-    const double step = 0.03;
-    acc_train_tensor *t = acc_train_find(&f->m, bias, layer);
-    float direction[512] = {0}, *keep = malloc(acc_train_size(t) * sizeof *keep);
-    assert_non_null(keep);
-    assert_true(acc_train_size(t) <= 512);
-    for (uint32_t r = 0; r < rows; r++) direction[r] = (float)(acc_random_unit(11 + matrix, r) - 0.5);
-    double square = 0;
-    for (uint32_t seed = 0; seed < seeds; seed++) {
-        slope s = {matrix, layer, direction, 0};
-        assert_int_equal(acc_trainer_fisher(f->trainer, &f->m, &f->rules, f->ids, seed, add_slope, &s, NULL),
-                         ACCLLM_OK);
-        square += s.along * s.along / seeds;
-    }
-    memcpy(keep, t->latent, acc_train_size(t) * sizeof *keep);
-    for (uint32_t r = 0; r < rows; r++) t->latent[r] += (float)step * direction[r];
-    acc_head_result loss;
-    assert_int_equal(acc_trainer_batch(f->trainer, &f->m, &f->rules, same, f->ids, &loss, NULL, NULL, NULL), ACCLLM_OK);
-    memcpy(t->latent, keep, acc_train_size(t) * sizeof *keep);
-    const double expected = step * step * square / 2 / (SEQS * LEN);
-    if (!(fabs(loss.loss / expected - 1) < 0.2)) fail_msg("matrix %d: %g, expected %g", matrix, loss.loss, expected);
-    free(keep);
-}
-
 static void test_fisher_information_predicts_divergence(void **state)
 {
     (void)state;
+    const uint32_t seeds = 400;
+    const double step = 0.03;
     fixture f;
     acc_train_model same = {0};
+    double square[N_SLOPES] = {0};
     setup(&f, &rich, 2, false);
     assert_int_equal(acc_train_model_create(&same, f.src, NULL, NULL, NULL, false, NULL), ACCLLM_OK);
     assert_int_equal(acc_train_model_load(&same, f.src, NULL), ACCLLM_OK);
     memcpy(same.embd_scale, f.m.embd_scale, f.src->hp.n_embd * sizeof(float));
-    check_fisher(&f, &same, ACC_T_ATTN_Q, ACC_T_ATTN_Q_BIAS, 0);
-    check_fisher(&f, &same, ACC_T_ATTN_K, ACC_T_ATTN_K_BIAS, 0);
-    check_fisher(&f, &same, ACC_T_ATTN_V, ACC_T_ATTN_V_BIAS, 0);
-    check_fisher(&f, &same, ACC_T_ATTN_V, ACC_T_ATTN_V_BIAS, 1);
+    for (uint32_t seed = 0; seed < seeds; seed++) {
+        slope_sums s = {.rows = f.src->hp.head_dim};
+        assert_int_equal(acc_trainer_fisher(f.trainer, &f.m, &f.rules, f.ids, seed, add_slopes, &s, NULL), ACCLLM_OK);
+        for (uint32_t i = 0; i < N_SLOPES; i++) square[i] += s.along[i] * s.along[i] / seeds;
+    }
+    for (uint32_t i = 0; i < N_SLOPES; i++) {
+        const double expected = step * step * square[i] / 2 / (SEQS * LEN);
+        const double measured = divergence_of(&f, &same, i, f.src->hp.head_dim, step);
+        if (!(fabs(measured / expected - 1) < 0.2))
+            fail_msg("matrix %d: %g, expected %g", slopes[i].matrix, measured, expected);
+    }
     acc_train_model_free(&same);
     teardown(&f);
 }
