@@ -64,14 +64,11 @@ static accllm_status plan_tensor(acc_weight *w, acc_format f, const acc_hparams 
     return s == ACCLLM_OK ? s : acc_prefix(err, s, "%s", acc_tensor_base(id));
 }
 
-/* W4 takes groups of 32: an eighth of a bit more than groups of 64, a quarter less error (docs/quality.md, "One-shot
- * W4"). */
 accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, uint32_t group, acc_weight *w,
                             accllm_error *err)
 {
     const acc_tensor_id id = (acc_tensor_id)(ACC_T_ATTN_Q + linear);
-    const uint32_t usual = group || f != ACC_FMT_W4 ? group : 32;
-    return plan_tensor(w, f, r->hp, id, r->p->group ? r->p->group : usual, err);
+    return plan_tensor(w, f, r->hp, id, r->p->group ? r->p->group : group, err);
 }
 
 static accllm_status make_plan(acc_run *r, accllm_error *err)

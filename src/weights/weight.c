@@ -41,9 +41,11 @@ static bool group_fits(acc_format f, const acc_weight_ops *ops, uint32_t group, 
     return f != ACC_FMT_W2S || ops->magnitude(l1, l2) * group <= 1024;
 }
 
-/* The largest of 128, 64, 32 that divides cols, else the one with the fewest bytes, ties to the larger. */
+/* W4: 32, an eighth of a bit more than 64 and a quarter less error (docs/quality.md, "One-shot W4"). Else the largest of
+ * 128, 64, 32 that divides cols, or the one with the fewest bytes, ties to the larger. */
 static uint32_t choose_group(acc_format f, const acc_weight_ops *ops, uint32_t cols, uint32_t l1, uint32_t l2)
 {
+    if (f == ACC_FMT_W4) return 32;
     uint32_t best = 0;
     size_t best_bytes = SIZE_MAX;
     for (uint32_t g = 128; g >= 32; g /= 2)

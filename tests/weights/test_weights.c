@@ -84,6 +84,7 @@ static void the_group_rule(void **state)
     for (size_t i = 0; i < 5; i++) assert_int_equal(group_of(ACC_FMT_W2S, wide[i], 1, 2), 128);
     assert_int_equal(group_of(ACC_FMT_W2S, 576, 1, 2), 64);
     assert_int_equal(group_of(ACC_FMT_W4, 96, 0, 0), 32);
+    assert_int_equal(group_of(ACC_FMT_W4, 4096, 0, 0), 32);
     assert_int_equal(group_of(ACC_FMT_W2, 576, 0, 0), 64);
     assert_int_equal(group_of(ACC_FMT_W2, 11008, 0, 0), 128);
     assert_int_equal(group_of(ACC_FMT_W2, 100, 0, 0), 128); /* 2112 against 2 * 1088 and 4 * 576 */
