@@ -152,9 +152,6 @@ static accllm_status save_layer(layer_work *w, double seconds, accllm_error *err
     memcpy(w->vectors + acc_run_vector(r, ACC_T_Q_DIRECTION).at, w->collector.direction,
            w->collector.kv_dim * sizeof(float));
     move_vectors(w, w->vectors, true);
-    float *c = w->vectors + acc_run_vector(r, ACC_T_EMBD_SCALE).at;
-    memset(c, 0, r->hp->n_embd * sizeof *c);
-    if (w->layer + 1 == r->hp->n_layers) ACC_TRY(acc_head_scales(r, c, err));
     return acc_work_save_layer(&r->work, ACC_WORK_SOLVED, w->layer, &d, err);
 }
 
@@ -219,11 +216,11 @@ static accllm_status resume_layer(layer_work *w, double from, double to, accllm_
 /* The best so far is saved layer by layer: a kill in between leaves layers of two steps. */
 static accllm_status same_step(const acc_run *r, const acc_layer_data *d, uint32_t layer, accllm_error *err)
 {
-    if (d->step == r->tuned_head.step) return ACCLLM_OK;
+    if (d->step == r->outside.step) return ACCLLM_OK;
     return acc_fail(err, ACCLLM_E_FORMAT,
                     "recovery: layer %u is of step %llu, the head of step %llu: the run was interrupted between them; "
                     "resume with more tokens, so that it gets there again",
-                    layer, (unsigned long long)d->step, (unsigned long long)r->tuned_head.step);
+                    layer, (unsigned long long)d->step, (unsigned long long)r->outside.step);
 }
 
 static accllm_status measure_means(layer_work *w, double from, double to, accllm_error *err)
@@ -272,15 +269,15 @@ static accllm_status embed_tuned(acc_run *r, accllm_error *err)
 {
     const size_t total = (size_t)r->cal.n_seqs * r->cal.seq_len;
     acc_weight embd = r->plan.embd;
-    ACC_TRY(acc_run_load_head(r, err));
-    acc_weight_bind(&embd, r->tuned_head.blob[0]);
-    const float *scale = r->tuned_head.vectors + r->hp->n_embd;
+    ACC_TRY(acc_run_load_head(r, ACC_WORK_TUNED, err));
+    acc_weight_bind(&embd, r->outside.blob[0]);
+    const float *scale = r->outside.vectors + r->hp->n_embd;
     for (size_t i = 0; i < total; i++) {
         float *x = r->hidden + i * r->hp->n_embd;
         acc_weight_dequant_row(&embd, (uint32_t)r->cal.ids[i], x);
         for (uint32_t j = 0; j < r->hp->n_embd; j++) x[j] *= scale[j];
     }
-    acc_layer_data_close(&r->tuned_head);
+    acc_layer_data_close(&r->outside);
     return ACCLLM_OK;
 }
 
@@ -297,7 +294,7 @@ accllm_status acc_run_layers(acc_run *r, accllm_error *err)
         s = acc_ref_layer_load(&w.l, r->src, i, err);
         if (s == ACCLLM_OK) s = i < r->resumed ? resume_layer(&w, from, to, err) : compress_layer(&w, from, to, err);
         acc_ref_layer_free(&w.l);
-        if (s == ACCLLM_OK && i + 1 < n) s = save_hidden(r, err);
+        if (s == ACCLLM_OK) s = save_hidden(r, err);
     }
     layer_work_free(&w);
     if (s == ACCLLM_OK) acc_run_note_layers(r);
@@ -320,8 +317,8 @@ accllm_status acc_run_tuned_means(acc_run *r, accllm_error *err)
     return s;
 }
 
-/* Rows of the embedding nearly as the packed file will hold them: round-to-nearest works row by row, so a token's row
- * can be made alone. (The channels' scaling of head.c is known only after the last layer.) */
+/* Rows of the embedding nearly as the packed file will hold them: rounded, row by row. (What head.c makes of them is
+ * known only after the last layer.) */
 static accllm_status embed_block(acc_run *r, const int32_t *ids, uint32_t n, float *rows, float *out, accllm_error *err)
 {
     acc_codes c;
@@ -347,7 +344,7 @@ accllm_status acc_run_embed(acc_run *r, accllm_error *err)
     r->hidden = p;
     r->hidden_layers = r->resumed ? acc_work_load_hidden(&r->work, r->hidden, total * r->hp->n_embd) : 0;
     if (r->hidden_layers > r->resumed) r->hidden_layers = 0;
-    if (r->resumed == r->hp->n_layers) r->hidden_layers = r->resumed; /* nothing left that needs them */
+    if (r->head_done) r->hidden_layers = r->resumed; /* nothing left that needs them */
     r->fraction_start = fraction_at(r, r->hidden_layers);
     acc_run_progress(r, r->fraction_start, "calibrate");
     if (r->hidden_layers) return ACCLLM_OK;

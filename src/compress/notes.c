@@ -1,4 +1,5 @@
 /* What a run says: plans, warnings, progress. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/statvfs.h>
@@ -59,6 +60,7 @@ static double flops_per_second(const acc_run *r)
 
 typedef struct estimate {
     double hidden, layer, hessians, solver, work_folder, output, seconds;
+    double head, head_seconds;   /* after the layers: embedding and lm_head */
     double sense, sense_seconds; /* the sensitivities of mixed formats */
 } estimate;
 
@@ -71,6 +73,18 @@ static double square(double x)
 static double trained_weights(const acc_run *r)
 {
     return acc_run_linear_weights(r) + (double)r->hp->n_vocab * r->hp->n_embd * (r->hp->tied ? 1 : 2);
+}
+
+/* Its states, both packed matrices, and the solver's part of one of them. */
+static void estimate_head(const acc_run *r, estimate *e)
+{
+    const double rows = r->hp->n_vocab, cols = r->hp->n_embd;
+    const double packed =
+        (double)acc_weight_bytes(&r->plan.embd) + (r->hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));
+    const bool solved = acc_run_solves_head(r);
+    e->head = packed + (solved ? square(cols) * 32 : 0);
+    e->head_seconds = solved ? rows * square(cols) * 9 / flops_per_second(r) : 0;
+    e->output += packed;
 }
 
 static estimate estimate_run(const acc_run *r)
@@ -96,7 +110,8 @@ static estimate estimate_run(const acc_run *r)
     }
     flops = tokens * (2 * params + 2 * (double)r->cal.seq_len * hp->n_heads * hp->head_dim) * 2;
     e.seconds = (flops + hessian_flops + solver_flops) * hp->n_layers / flops_per_second(r);
-    if (r->start_file) e.seconds = 0;
+    estimate_head(r, &e);
+    if (r->start_file) e.seconds = e.head_seconds = 0;
     if (acc_run_has_target(r) && !r->mixed) {
         e.sense = acc_run_sense_bytes(r);
         /* All options but W8, which is rounded, are solved. */
@@ -104,7 +119,6 @@ static estimate estimate_run(const acc_run *r)
             (acc_run_sense_flops(r) + (ACC_MIX_OPTIONS - 1) * solver_flops * hp->n_layers) / flops_per_second(r);
     }
     e.work_folder = e.output + e.hidden;
-    e.output += (double)acc_weight_bytes(&r->plan.embd) + (hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));
     if (r->p->recover_tokens) e.work_folder += e.output + CHECKPOINT_BYTES * trained_weights(r);
     return e;
 }
@@ -143,9 +157,10 @@ void acc_run_announce(acc_run *r)
     const double rate = r->p->recover_tokens ? acc_gemm_rate(r->rt->pool, true) : 0,
                  recovery = recover_seconds(r, rate);
     double rest = 1 - (double)r->resumed / r->hp->n_layers;
-    const double total = e.sense_seconds + e.seconds + recovery;
+    const double total = e.sense_seconds + e.seconds + e.head_seconds + recovery;
     r->layers_begin = 0.98 * e.sense_seconds / total;
     r->layers_end = 0.98 * (e.sense_seconds + e.seconds) / total;
+    r->head_end = 0.98 * (e.sense_seconds + e.seconds + e.head_seconds) / total;
     const bool mixed = acc_run_has_target(r) || r->mixed;
     char groups[32] = "";
     if (!mixed) (void)snprintf(groups, sizeof groups, ", groups of %u", r->plan.linear[0].group);
@@ -155,13 +170,16 @@ void acc_run_announce(acc_run *r)
                  acc_format_name(r->head));
     acc_run_note(r, "calibration: %u sequences of %u tokens (%s, %llu tokens in all)", r->cal.n_seqs, r->cal.seq_len,
                  r->p->calib_path ? r->p->calib_path : "built-in text", (unsigned long long)r->cal.text_tokens);
-    acc_run_note(r, "memory: about %.0f MB%s (tokens' states %.0f, a layer's weights %.0f, Hessians %.0f, solver %.0f)",
-                 (e.hidden + e.layer + e.hessians + e.solver) / 1e6 + 50,
-                 r->p->use_mmap ? "" : " besides the source file", e.hidden / 1e6, e.layer / 1e6, e.hessians / 1e6,
-                 e.solver / 1e6);
+    const double layer = e.layer + e.hessians + e.solver;
+    acc_run_note(
+        r,
+        "memory: about %.0f MB%s (tokens' states %.0f; a layer's weights %.0f, Hessians %.0f, solver %.0f; behind "
+        "the layers embedding and lm_head %.0f)",
+        (e.hidden + fmax(layer, e.head)) / 1e6 + 50, r->p->use_mmap ? "" : " besides the source file", e.hidden / 1e6,
+        e.layer / 1e6, e.hessians / 1e6, e.solver / 1e6, e.head / 1e6);
     if (e.sense > 0) acc_run_note(r, "memory: about %.0f MB while the sensitivities are measured", e.sense / 1e6 + 50);
     acc_run_note(r, "disk: output %.1f MB, work folder up to %.1f MB while it runs; time: very roughly %.0f s",
-                 e.output / 1e6, e.work_folder / 1e6, e.sense_seconds + e.seconds * rest + 1);
+                 e.output / 1e6, e.work_folder / 1e6, e.sense_seconds + e.seconds * rest + e.head_seconds + 1);
     if (r->p->recover_tokens)
         acc_run_note(r,
                      "recovery: %llu tokens of distillation, about %.0f MB of memory; time: very roughly %.1f h, with "

@@ -13,11 +13,11 @@ typedef struct stage {
 } stage;
 
 static const stage stages[] = {
-    {"mix", acc_run_mix},         {"embed", acc_run_embed}, {"layers", acc_run_layers},
-    {"recover", acc_run_recover}, {"write", acc_run_write},
+    {"mix", acc_run_mix},   {"embed", acc_run_embed},     {"layers", acc_run_layers},
+    {"head", acc_run_head}, {"recover", acc_run_recover}, {"write", acc_run_write},
 };
 
-/* Layers that an earlier run finished. They are read once here: from a damaged one on, work is done again. */
+/* What an earlier run finished. It is read once here: from a damaged layer on, work is done again. */
 static void count_finished(acc_run *r)
 {
     for (; r->resumed < r->hp->n_layers && acc_work_has_layer(&r->work, ACC_WORK_SOLVED, r->resumed); r->resumed++) {
@@ -31,6 +31,11 @@ static void count_finished(acc_run *r)
         r->layer_seconds[r->resumed] = d.seconds;
         acc_layer_data_close(&d);
     }
+    if (r->resumed < r->hp->n_layers || !acc_work_has_layer(&r->work, ACC_WORK_SOLVED, r->hp->n_layers)) return;
+    accllm_error damage;
+    r->head_done = acc_run_load_head(r, ACC_WORK_SOLVED, &damage) == ACCLLM_OK;
+    if (!r->head_done) acc_run_note(r, "warning: %s; lm_head is done again", damage.text);
+    acc_layer_data_close(&r->outside);
 }
 
 static accllm_status open_work(acc_run *r, accllm_error *err)
@@ -77,6 +82,7 @@ accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const ch
     openblas_set_num_threads(1); /* the same bits whatever the number of threads */
     accllm_status s = run_stages(&r, result, err);
     acc_layer_data_close(&r.layer);
+    acc_layer_data_close(&r.outside);
     /* An interrupted run's finished layers and measured formats stay for --resume; a folder without is of no use. */
     const bool measured = acc_run_has_target(&r) && r.mixed;
     acc_work_close(&r.work,
@@ -88,9 +94,7 @@ accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const ch
     acc_free(r.records);
     acc_free(r.layer_seconds);
     acc_free(r.shapes);
-    acc_free(r.head_blob);
     acc_free(r.recovery.history);
-    acc_free(r.head_scale);
     acc_fp_leave(mode);
     return s;
 }

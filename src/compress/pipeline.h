@@ -25,11 +25,11 @@
 
 /* Where one of a layer's float vectors stands in acc_layer_data.vectors; n is 0 where the model lacks it. */
 typedef struct acc_vector_place {
-    acc_tensor_id id; /* ACC_T_EMBD_SCALE: what lm_head's columns are multiplied by, in the last layer's record */
+    acc_tensor_id id;
     uint32_t at, n;
 } acc_vector_place;
 
-#define ACC_VECTORS 8
+#define ACC_VECTORS 7
 
 typedef struct acc_run {
     accllm_runtime *rt;
@@ -46,25 +46,24 @@ typedef struct acc_run {
     acc_work work;
     acc_ref_attention attention;
 
-    float *hidden;          /* [n_seqs * seq_len][n_embd] */
-    acc_packed *start_file; /* p->start_path; NULL: none */
-    uint32_t hidden_layers; /* layers that hidden has passed */
-    uint32_t resumed;
+    float *hidden;                       /* [n_seqs * seq_len][n_embd] */
+    acc_packed *start_file;              /* p->start_path; NULL: none */
+    uint32_t hidden_layers;              /* layers that hidden has passed */
+    uint32_t resumed;                    /* layers that an earlier run finished */
+    bool head_done;                      /* what stands outside of them is in the work folder */
     acc_tensor_record *records;          /* [n_layers][ACC_N_LINEAR] */
     double *layer_seconds;               /* [n_layers], of calibrating and solving */
     uint32_t n_vectors;                  /* floats of a layer's vectors */
     acc_layer_data layer;                /* the loaded layer while writing */
     acc_vector_place place[ACC_VECTORS]; /* of layer.vectors, in their order there */
     uint32_t loaded_layer;               /* UINT32_MAX: none */
-    acc_layer_data tuned_head;           /* the trained embedding, output and output norm */
-    uint8_t *head_blob;                  /* the embedding or output while writing */
-    float *head_scale;                   /* [n_embd] while writing: what lm_head's columns are multiplied by */
+    acc_layer_data outside;              /* what stands outside the layers, while it is loaded (work.h) */
 
     acc_train_result recovery; /* steps 0: none */
 
     double start, last_save;
-    double eta_start, fraction_start; /* when and where the work began that the time left is judged by */
-    double layers_begin, layers_end;  /* fractions of the whole: after the sensitivities, before recovery */
+    double eta_start, fraction_start;          /* when and where the work began that the time left is judged by */
+    double layers_begin, layers_end, head_end; /* fractions of the whole: the layers; before recovery */
     double fraction;
 } acc_run;
 
@@ -107,9 +106,15 @@ accllm_status acc_run_layers(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* e
 /* The key means of the tuned layers, measured again: training has moved the keys. */
 accllm_status acc_run_tuned_means(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 
+/* head.c: what stands outside the layers, from the states after the last one, into the work folder */
+accllm_status acc_run_head(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
+bool acc_run_solves_head(const acc_run *r);          /* else it is rounded */
+acc_layer_data acc_run_head_sizes(const acc_run *r); /* for acc_work_load_layer() */
+accllm_status acc_run_load_head(acc_run *r, acc_work_kind kind, accllm_error *err) ACC_MUST_CHECK; /* r->outside */
+
 /* start.c: a packed file in place of the solver's work (p->start_path) */
 accllm_status acc_run_open_start(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* nothing where it is off */
-accllm_status acc_run_copy_start(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* its layers as solved ones */
+accllm_status acc_run_copy_start(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* as what the solver would leave */
 
 /* recover.c: distillation of the whole model from its source (--recover); nothing where it is off */
 accllm_status acc_run_recover(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
@@ -117,8 +122,7 @@ uint64_t acc_run_recover_bytes(const acc_run *r);  /* memory it will take */
 uint32_t acc_run_recover_length(const acc_run *r); /* tokens of a training sequence */
 
 /* output.c */
-void acc_run_take_levels(acc_run *r);                                          /* of the solved matrices */
-accllm_status acc_run_load_head(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* fills r->tuned_head */
+void acc_run_take_levels(acc_run *r); /* of the solved matrices */
 accllm_status acc_run_write(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 
 /* report.c, report_page.c */
@@ -156,8 +160,5 @@ accllm_status acc_balance_keys(acc_ref_layer *l, const acc_hparams *hp, acc_coll
 accllm_status acc_permute_layer(acc_pool *pool, acc_ref_layer *l, const acc_hparams *hp,
                                 const acc_weight shapes[ACC_N_LINEAR], acc_collector *col,
                                 accllm_error *err) ACC_MUST_CHECK;
-/* head.c: c [n_embd], what the columns of lm_head are multiplied by and the output norm divided by. From the
- * states after the last layer. */
-accllm_status acc_head_scales(acc_run *r, float *c, accllm_error *err) ACC_MUST_CHECK;
 
 #endif

@@ -18,7 +18,6 @@
 #define NORM_RATE 0.15f
 #define EMBD_RATE 0.025f
 #define CHECKPOINT_SECONDS 480.0
-#define ROWS_AT_ONCE 1024u /* of the head; a multiple of 64 */
 
 typedef struct recovery {
     acc_run *r;
@@ -137,83 +136,19 @@ static accllm_status load_layer(recovery *v, uint32_t layer, accllm_error *err)
     return ACCLLM_OK;
 }
 
-static void multiply_rows(acc_train_tensor *t, const float *c, bool divide)
-{
-    for (uint32_t i = 0; i < t->shape.rows; i++)
-        for (uint32_t j = 0; j < t->shape.cols; j++) {
-            float *x = t->latent + (size_t)i * t->shape.cols + j;
-            *x = divide ? *x / c[j] : *x * c[j];
-        }
-}
-
-/* head.c's scaling of lm_head's columns; a tied embedding undoes it when looked up. */
-static accllm_status scale_head(recovery *v, accllm_error *err)
-{
-    acc_run *r = v->r;
-    acc_layer_data d = acc_run_layer_sizes(r, r->hp->n_layers - 1);
-    ACC_TRY(acc_work_load_layer(&r->work, ACC_WORK_SOLVED, r->hp->n_layers - 1, &d, err));
-    const float *c = d.vectors + acc_run_vector(r, ACC_T_EMBD_SCALE).at;
-    multiply_rows(acc_train_find(&v->student, r->hp->tied ? ACC_T_TOKEN_EMBD : ACC_T_OUTPUT, 0), c, false);
-    multiply_rows(acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0), c, true);
-    for (uint32_t j = 0; r->hp->tied && j < r->hp->n_embd; j++) v->student.embd_scale[j] = 1 / c[j];
-    acc_layer_data_close(&d);
-    return ACCLLM_OK;
-}
-
-/* The head of the file to start from. */
-static void load_start_head(recovery *v)
-{
-    const acc_packed *m = v->r->start_file;
-    const size_t n = v->r->hp->n_embd;
-    acc_train_tensor_unpack(acc_train_find(&v->student, ACC_T_TOKEN_EMBD, 0), &m->embd);
-    if (!m->hp.tied) acc_train_tensor_unpack(acc_train_find(&v->student, ACC_T_OUTPUT, 0), &m->output);
-    memcpy(acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent, m->output_norm, n * sizeof(float));
-    if (m->embd_scale) memcpy(v->student.embd_scale, m->embd_scale, n * sizeof(float));
-}
-
-/* Scales of some rows' groups as round-to-nearest would choose them; wt [cols][ROWS_AT_ONCE] is scratch. */
-static accllm_status choose_scales(acc_pool *pool, acc_train_tensor *t, uint32_t row, uint32_t n, float *wt,
-                                   accllm_error *err)
-{
-    const acc_weight *s = &t->shape;
-    const float *w = t->latent + (size_t)row * s->cols;
-    acc_codes c;
-    ACC_TRY(acc_codes_create(&c, s, n, err));
-    accllm_status st = acc_transpose_weights(pool, w, n, s->cols, wt, c.rows_pad, acc_tensor_base(t->id), err);
-    if (st == ACCLLM_OK) acc_choose_scales(pool, &c, wt, NULL);
-    for (uint32_t i = 0; st == ACCLLM_OK && i < n; i++)
-        for (uint32_t g = 0; g < s->col_groups; g++)
-            t->log_scale[(size_t)(row + i) * s->col_groups + g] =
-                logf(fmaxf(c.scale[(size_t)g * c.rows_pad + i], 1e-12f));
-    acc_codes_free(&c);
-    return st;
-}
-
-static accllm_status choose_all_scales(acc_pool *pool, acc_train_tensor *t, accllm_error *err)
-{
-    const uint32_t rows = t->shape.rows;
-    void *wt;
-    if (!t->log_scale) return ACCLLM_OK; /* follow from the weights */
-    ACC_TRY(acc_alloc(&wt, (size_t)ROWS_AT_ONCE * t->shape.cols, sizeof(float), "transposed weights", err));
-    accllm_status s = ACCLLM_OK;
-    for (uint32_t row = 0; s == ACCLLM_OK && row < rows; row += ROWS_AT_ONCE)
-        s = choose_scales(pool, t, row, rows - row < ROWS_AT_ONCE ? rows - row : ROWS_AT_ONCE, wt, err);
-    acc_free(wt);
-    return s;
-}
-
-/* The source's, with the solver's scaling. */
 static accllm_status load_head(recovery *v, accllm_error *err)
 {
-    const acc_source *src = v->r->src;
-    for (uint32_t i = 0; i < v->student.n_tensors; i++) {
-        acc_train_tensor *t = &v->student.tensors[i];
-        if (acc_tensor_is_global(t->id)) ACC_TRY(src->read_rows(src, t->id, 0, 0, t->shape.rows, t->latent, err));
+    acc_run *r = v->r;
+    const size_t n = r->hp->n_embd;
+    ACC_TRY(acc_run_load_head(r, ACC_WORK_SOLVED, err));
+    for (int i = 0; i < (r->hp->tied ? 1 : 2); i++) {
+        acc_weight w = i ? r->plan.output : r->plan.embd;
+        acc_weight_bind(&w, r->outside.blob[i]);
+        acc_train_tensor_unpack(acc_train_find(&v->student, i ? ACC_T_OUTPUT : ACC_T_TOKEN_EMBD, 0), &w);
     }
-    ACC_TRY(scale_head(v, err));
-    for (uint32_t i = 0; i < v->student.n_tensors; i++)
-        if (acc_tensor_is_global(v->student.tensors[i].id))
-            ACC_TRY(choose_all_scales(v->r->rt->pool, &v->student.tensors[i], err));
+    memcpy(acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent, r->outside.vectors, n * sizeof(float));
+    memcpy(v->student.embd_scale, r->outside.vectors + n, n * sizeof(float));
+    acc_layer_data_close(&r->outside);
     return ACCLLM_OK;
 }
 
@@ -249,10 +184,7 @@ static accllm_status load_models(recovery *v, accllm_error *err)
     ACC_TRY(acc_train_model_create(&v->student, r->src, (const acc_weight(*)[ACC_N_LINEAR])r->shapes, &r->plan.embd,
                                    &r->plan.output, true, err));
     for (uint32_t layer = 0; layer < r->hp->n_layers; layer++) ACC_TRY(load_layer(v, layer, err));
-    if (r->start_file)
-        load_start_head(v);
-    else
-        ACC_TRY(load_head(v, err));
+    ACC_TRY(load_head(v, err));
     set_rates(v);
     return ACCLLM_OK;
 }
@@ -288,12 +220,13 @@ static accllm_status save_best(void *user, uint64_t step, double held_out, accll
     const size_t norm = r->hp->n_embd * sizeof(float);
     memcpy(v->head_vectors, acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent, norm);
     memcpy(v->head_vectors + r->hp->n_embd, v->student.embd_scale, norm);
-    acc_layer_data d = {.n_vectors = 2 * r->hp->n_embd, .vectors = v->head_vectors, .step = step};
+    acc_layer_data d = acc_run_head_sizes(r);
+    d.vectors = v->head_vectors;
+    d.step = step;
     for (int i = 0; i < (r->hp->tied ? 1 : 2); i++) {
         const acc_train_tensor *t = acc_train_find(&v->student, i ? ACC_T_OUTPUT : ACC_T_TOKEN_EMBD, 0);
         ACC_TRY(acc_train_tensor_pack(t, v->head[i], err));
         d.blob[i] = v->head[i];
-        d.bytes[i] = acc_weight_bytes(&t->shape);
     }
     return acc_work_save_layer(&r->work, ACC_WORK_TUNED, r->hp->n_layers, &d, err);
 }

@@ -117,13 +117,13 @@ acc_vector_place acc_run_vector(const acc_run *r, acc_tensor_id id)
 
 static void place_vectors(acc_run *r)
 {
-    static const acc_tensor_id order[ACC_VECTORS] = {ACC_T_K_MEAN,      ACC_T_Q_DIRECTION, ACC_T_ATTN_NORM,
-                                                     ACC_T_FFN_NORM,    ACC_T_ATTN_Q_BIAS, ACC_T_ATTN_K_BIAS,
-                                                     ACC_T_ATTN_V_BIAS, ACC_T_EMBD_SCALE};
+    static const acc_tensor_id order[ACC_VECTORS] = {ACC_T_K_MEAN,     ACC_T_Q_DIRECTION, ACC_T_ATTN_NORM,
+                                                     ACC_T_FFN_NORM,   ACC_T_ATTN_Q_BIAS, ACC_T_ATTN_K_BIAS,
+                                                     ACC_T_ATTN_V_BIAS};
     uint32_t at = 0;
     for (int i = 0; i < ACC_VECTORS; i++) {
         const acc_tensor_id id = order[i];
-        uint64_t rows, cols = id == ACC_T_EMBD_SCALE ? r->hp->n_embd : (uint64_t)r->hp->n_kv_heads * r->hp->head_dim;
+        uint64_t rows, cols = (uint64_t)r->hp->n_kv_heads * r->hp->head_dim;
         if (id < ACC_T_COUNT) {
             acc_tensor_shape(r->hp, id, &rows, &cols);
             if (!r->src->has(r->src, id, 0)) cols = 0;
@@ -260,7 +260,7 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
                    {"calibration length", r->cal.seq_len},
                    {"recovery rate, millionths", (uint64_t)(r->p->recover_rate * 1e6)},
                    {"recovery sequence length", acc_run_recover_length(r)},
-                   {"solver revision", 7}};
+                   {"solver revision", 8}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));
     put_hash(o, "source", sample_hash(&f));

@@ -11,16 +11,9 @@ static bool same_model(const acc_hparams *a, const acc_hparams *b)
            a->tied == b->tied;
 }
 
-static bool same_shape(const acc_weight *a, const acc_weight *b)
+static accllm_status take_shape(const acc_weight *from, acc_weight *to, accllm_error *err)
 {
-    return a->format == b->format && a->group == b->group && a->rows == b->rows && a->cols == b->cols;
-}
-
-/* Of embedding and output; their formats are this run's. */
-static bool same_head(const acc_run *r)
-{
-    const acc_packed *m = r->start_file;
-    return same_shape(&m->embd, &r->plan.embd) && (r->hp->tied || same_shape(&m->output, &r->plan.output));
+    return acc_weight_init(to, from->format, from->rows, from->cols, from->group, from->level1, from->level2, err);
 }
 
 /* The formats are the file's. */
@@ -31,14 +24,15 @@ static accllm_status take_shapes(acc_run *r, accllm_error *err)
         for (int i = 0; i < ACC_N_LINEAR; i++) {
             const acc_weight *w = &m->layers[layer].linear[i];
             acc_tensor_record *record = &r->records[(size_t)layer * ACC_N_LINEAR + i];
-            ACC_TRY(acc_weight_init(&r->shapes[layer][i], w->format, w->rows, w->cols, w->group, w->level1, w->level2,
-                                    err));
+            ACC_TRY(take_shape(w, &r->shapes[layer][i], err));
             r->mixed = r->mixed || w->format != m->layers[0].q.format || w->group != m->layers[0].linear[i].group;
             *record = (acc_tensor_record){.level1 = w->level1, .level2 = w->level2};
         }
     memcpy(r->plan.linear, r->shapes[0], sizeof r->plan.linear);
     r->weights = m->layers[0].q.format;
-    return ACCLLM_OK;
+    r->head = m->output.format;
+    ACC_TRY(take_shape(&m->embd, &r->plan.embd, err));
+    return r->hp->tied ? ACCLLM_OK : take_shape(&m->output, &r->plan.output, err);
 }
 
 accllm_status acc_run_open_start(acc_run *r, accllm_error *err)
@@ -47,13 +41,12 @@ accllm_status acc_run_open_start(acc_run *r, accllm_error *err)
     if (!p->start_path) return ACCLLM_OK;
     if (!p->recover_tokens)
         return acc_fail(err, ACCLLM_E_ARG, "%s: a file to start from is for recovery only", p->start_path);
-    if (p->weights || p->group || acc_run_has_target(r))
+    if (p->weights || p->group || p->head || acc_run_has_target(r))
         return acc_fail(err, ACCLLM_E_ARG, "%s: a run that starts from a file keeps its formats", p->start_path);
     ACC_TRY(acc_packed_open(&r->start_file, p->start_path, p->use_mmap, true, err));
     const acc_packed *m = r->start_file;
-    if (!same_model(&m->hp, r->hp) || !same_head(r))
-        return acc_fail(err, ACCLLM_E_ARG, "%s: not of the shape of %s with a %s head", p->start_path, r->src_path,
-                        acc_format_name(r->head));
+    if (!same_model(&m->hp, r->hp))
+        return acc_fail(err, ACCLLM_E_ARG, "%s: not of the shape of %s", p->start_path, r->src_path);
     if (!p->page) r->plan.page = m->page;
     if (!p->kv_bits) r->plan.kv_bits = m->default_kv_bits;
     return take_shapes(r, err);
@@ -80,10 +73,26 @@ static void take_vectors(const acc_run *r, uint32_t layer, float *vectors)
     }
 }
 
+static accllm_status copy_head(acc_run *r, float *vectors, accllm_error *err)
+{
+    const acc_packed *m = r->start_file;
+    const uint32_t n = r->hp->n_embd;
+    acc_layer_data d = acc_run_head_sizes(r);
+    memcpy(vectors, m->output_norm, n * sizeof *vectors);
+    for (uint32_t j = 0; j < n; j++) vectors[n + j] = m->embd_scale ? m->embd_scale[j] : 1;
+    d.blob[0] = m->embd.data;
+    d.blob[1] = r->hp->tied ? NULL : m->output.data;
+    d.vectors = vectors;
+    ACC_TRY(acc_work_save_layer(&r->work, ACC_WORK_SOLVED, r->hp->n_layers, &d, err));
+    r->head_done = true;
+    return ACCLLM_OK;
+}
+
 accllm_status acc_run_copy_start(acc_run *r, accllm_error *err)
 {
+    const uint32_t n = r->n_vectors > 2 * r->hp->n_embd ? r->n_vectors : 2 * r->hp->n_embd;
     void *vectors;
-    ACC_TRY(acc_alloc(&vectors, r->n_vectors, sizeof(float), "a layer's vectors", err));
+    ACC_TRY(acc_alloc(&vectors, n, sizeof(float), "a layer's vectors", err));
     accllm_status s = ACCLLM_OK;
     for (uint32_t layer = r->resumed; s == ACCLLM_OK && layer < r->hp->n_layers; layer++) {
         acc_layer_data d = acc_run_layer_sizes(r, layer);
@@ -93,6 +102,7 @@ accllm_status acc_run_copy_start(acc_run *r, accllm_error *err)
         d.vectors = vectors;
         s = acc_work_save_layer(&r->work, ACC_WORK_SOLVED, layer, &d, err);
     }
+    if (s == ACCLLM_OK && !r->head_done) s = copy_head(r, vectors, err);
     acc_free(vectors);
     return s;
 }

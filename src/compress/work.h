@@ -60,8 +60,8 @@ typedef struct acc_layer_data {
     acc_file file; /* of a loaded layer */
 } acc_layer_data;
 
-/* ACC_WORK_SOLVED: as the solver left it; ACC_WORK_TUNED: the best that recovery found so far. Of the latter, layer
- * n_layers is the head: blobs embedding and output, vectors output norm and the embedding's channel scales. */
+/* ACC_WORK_SOLVED: as the solver left it; ACC_WORK_TUNED: the best that recovery found so far. Layer n_layers is what
+ * stands outside the layers: blobs embedding and output, vectors output norm and the embedding's channel scales. */
 typedef enum acc_work_kind { ACC_WORK_SOLVED, ACC_WORK_TUNED } acc_work_kind;
 
 accllm_status acc_work_save_layer(const acc_work *w, acc_work_kind kind, uint32_t layer, const acc_layer_data *d,

@@ -118,6 +118,30 @@ static void every_format_and_method(void **state)
     }
 }
 
+/* What it loses of its outputs is a fraction of what rounding would; W8 is not solved. */
+static void lm_head_is_solved(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied < 2; tied++) {
+        tiny_options o = tiny_defaults();
+        fixture f;
+        double loss, rounded;
+        o.tied = tied;
+        start(&f, &o);
+        f.p.head = "w4";
+        must_compress(&f, NULL);
+        const char *at = strstr(f.watch.notes, "lm_head: loss");
+        assert_non_null(at);
+        assert_int_equal(sscanf(at, "lm_head: loss %lf of its outputs' energy, %lf", &loss, &rounded), 2);
+        assert_true(loss > 0 && loss < 0.8 * rounded);
+        check_output(&f, 0.03, 0.03);
+        f.p.head = "w8";
+        must_compress(&f, NULL);
+        assert_null(strstr(f.watch.notes, "lm_head: loss"));
+        finish(&f);
+    }
+}
+
 static void key_means_are_of_rotated_keys(void **state)
 {
     (void)state;
@@ -296,6 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_and_method),
+        cmocka_unit_test(lm_head_is_solved),
         cmocka_unit_test(key_means_are_of_rotated_keys),
         cmocka_unit_test(key_means_are_of_the_compressed_layer),
         cmocka_unit_test(bad_requests_are_refused),

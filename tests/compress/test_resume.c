@@ -22,6 +22,7 @@ static void an_interrupted_run_resumes_to_the_same_bytes(void **state)
     o.n_layers = 3;
     start(&f, &o);
     f.p.weights = "w2s";
+    f.p.head = "w4";
     must_compress(&f, NULL);
     const unsigned calls = f.watch.calls;
     acc_file want = read_output(&f);
@@ -84,6 +85,44 @@ static void resume_refuses_another_configuration(void **state)
     finish(&f);
 }
 
+static void flip_a_bit(const char *path)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 5000, SEEK_SET), 0);
+    int c = fgetc(file);
+    assert_int_equal(fseek(file, 5000, SEEK_SET), 0);
+    assert_int_not_equal(fputc(c ^ 1, file), EOF);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* lm_head stands in the work folder behind the layers: made once, and made again if it is damaged. */
+static void a_finished_head_is_kept(void **state)
+{
+    (void)state;
+    for (int damaged = 0; damaged < 2; damaged++) {
+        tiny_options o = tiny_defaults();
+        fixture f;
+        o.tied = damaged;
+        start(&f, &o);
+        f.p.head = "w4";
+        must_compress(&f, NULL);
+        acc_file want = read_output(&f);
+        f.watch.stop_in = "write";
+        assert_int_equal(compress(&f, NULL), ACCLLM_E_CANCELLED);
+        accllm_runtime_clear_abort(f.rt);
+        f.watch.stop_in = NULL;
+        if (damaged) flip_a_bit(beside(&f, ".work/layer-0002.bin"));
+        f.p.resume = true;
+        must_compress(&f, NULL);
+        assert_int_equal(strstr(f.watch.notes, "lm_head is done again") != NULL, damaged);
+        assert_int_equal(strstr(f.watch.notes, "lm_head: loss") != NULL, damaged);
+        same_output(&f, &want);
+        acc_file_close(&want);
+        finish(&f);
+    }
+}
+
 static void damage_in_the_work_folder_is_found(void **state)
 {
     (void)state;
@@ -93,19 +132,13 @@ static void damage_in_the_work_folder_is_found(void **state)
     start(&f, &o);
     interrupt(&f);
     acc_file want = read_output(&f);
-    FILE *file = fopen(beside(&f, ".work/layer-0000.bin"), "r+b");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, 5000, SEEK_SET), 0);
-    int c = fgetc(file);
-    assert_int_equal(fseek(file, 5000, SEEK_SET), 0);
-    assert_int_not_equal(fputc(c ^ 1, file), EOF);
-    assert_int_equal(fclose(file), 0);
+    flip_a_bit(beside(&f, ".work/layer-0000.bin"));
     must_compress(&f, &r);
     assert_int_equal(r.resumed_layers, 0);
     assert_non_null(strstr(f.watch.notes, "damaged"));
     same_output(&f, &want);
     interrupt(&f);
-    file = fopen(beside(&f, ".work/config.json"), "wb");
+    FILE *file = fopen(beside(&f, ".work/config.json"), "wb");
     assert_non_null(file);
     (void)fputs("{]", file);
     assert_int_equal(fclose(file), 0);
@@ -224,6 +257,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_interrupted_run_resumes_to_the_same_bytes),
         cmocka_unit_test(resume_refuses_another_configuration),
+        cmocka_unit_test(a_finished_head_is_kept),
         cmocka_unit_test(damage_in_the_work_folder_is_found),
         cmocka_unit_test(what_is_of_another_run_is_not_taken),
         cmocka_unit_test(one_process_per_output),
