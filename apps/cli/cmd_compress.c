@@ -41,12 +41,11 @@ static int check_usage(const cli_options *o)
         cli_error("--method rtn: --target-bpw and --target-size need obs");
         return CLI_USAGE;
     }
-    if (o->recover_from && (target || o->weights || o->group || o->head)) {
-        const char *given = o->weights ? "--weights"
-                            : o->group ? "--group"
-                            : o->head  ? "--head"
-                                       : "--target-bpw and --target-size";
-        cli_error("--recover-from: the file's formats are kept; leave %s out", given);
+    if (o->recover_from && (target || o->weights || o->group)) {
+        cli_error("--recover-from: the file's formats are kept; leave %s out", o->weights ? "--weights"
+                                                                               : o->group
+                                                                                   ? "--group"
+                                                                                   : "--target-bpw and --target-size");
         return CLI_USAGE;
     }
     if (o->page & (o->page - 1)) {

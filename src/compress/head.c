@@ -83,7 +83,7 @@ static accllm_status channel_energies(head_work *w, accllm_error *err)
     }
     for (uint32_t row = 0; row < rows; row += ROWS_AT_ONCE) {
         ACC_TRY(acc_check_abort(r->rt, err));
-        ACC_TRY(r->src->read_rows(r->src, head_id(r), 0, row, piece(rows, row), w->x, err));
+        ACC_TRY(r->head_source->read_rows(r->head_source, head_id(r), 0, row, piece(rows, row), w->x, err));
         add_squares(w->x, piece(rows, row), cols, w->columns);
     }
     return ACCLLM_OK;
@@ -110,7 +110,7 @@ static void choose_channels(const double *in, const double *columns, uint32_t n,
 static accllm_status scale_channels(head_work *w, accllm_error *err)
 {
     const acc_run *r = w->r;
-    ACC_TRY(r->src->read_rows(r->src, ACC_T_OUTPUT_NORM, 0, 0, 1, w->norm, err));
+    ACC_TRY(r->head_source->read_rows(r->head_source, ACC_T_OUTPUT_NORM, 0, 0, 1, w->norm, err));
     ACC_TRY(channel_energies(w, err));
     choose_channels(w->in, w->columns, r->hp->n_embd, r->head == ACC_FMT_W8 ? INPUT_POWER_W8 : INPUT_POWER_W4, w->c);
     for (uint32_t j = 0; j < r->hp->n_embd; j++) {
@@ -147,7 +147,7 @@ static accllm_status quantize_rows(head_work *w, acc_tensor_id id, const acc_fac
     acc_quantize_stats stats;
     acc_codes c;
     ACC_TRY(acc_check_abort(r->rt, err));
-    ACC_TRY(r->src->read_rows(r->src, id, 0, row, n, w->x, err));
+    ACC_TRY(r->head_source->read_rows(r->head_source, id, 0, row, n, w->x, err));
     for (uint32_t i = 0; id == head_id(r) && i < n; i++)
         for (uint32_t j = 0; j < shape->cols; j++) w->x[(size_t)i * shape->cols + j] *= w->c[j];
     ACC_TRY(acc_codes_create(&c, shape, n, err));

@@ -285,7 +285,11 @@ accllm_status acc_run_layers(acc_run *r, accllm_error *err)
 {
     layer_work w = {.r = r};
     const uint32_t n = r->hp->n_layers, first = r->hidden_layers;
-    if (r->start_file) return acc_run_copy_start(r, err);
+    if (r->start_file) {
+        ACC_TRY(acc_run_copy_start(r, err));
+        if (r->head_done) return ACCLLM_OK;
+        r->resumed = n; /* what is left is to pass the states through them */
+    }
     accllm_status s = first < n ? layer_work_alloc(&w, err) : ACCLLM_OK;
     r->last_save = acc_seconds();
     for (uint32_t i = first; s == ACCLLM_OK && i < n; i++) {
@@ -297,7 +301,7 @@ accllm_status acc_run_layers(acc_run *r, accllm_error *err)
         if (s == ACCLLM_OK) s = save_hidden(r, err);
     }
     layer_work_free(&w);
-    if (s == ACCLLM_OK) acc_run_note_layers(r);
+    if (s == ACCLLM_OK && !r->start_file) acc_run_note_layers(r);
     return s;
 }
 
@@ -325,9 +329,9 @@ static accllm_status embed_block(acc_run *r, const int32_t *ids, uint32_t n, flo
     acc_weight shape = r->plan.embd;
     acc_quantize_stats stats;
     const acc_quantize_params p = {0};
+    const acc_source *src = r->head_source;
     for (uint32_t i = 0; i < n; i++)
-        ACC_TRY(
-            r->src->read_rows(r->src, ACC_T_TOKEN_EMBD, 0, (uint64_t)ids[i], 1, rows + (size_t)i * shape.cols, err));
+        ACC_TRY(src->read_rows(src, ACC_T_TOKEN_EMBD, 0, (uint64_t)ids[i], 1, rows + (size_t)i * shape.cols, err));
     ACC_TRY(acc_codes_create(&c, &shape, n, err));
     accllm_status s = acc_quantize(r->rt->pool, &p, &shape, rows, NULL, &c, &stats, "token_embd", err);
     for (uint32_t i = 0; s == ACCLLM_OK && i < n; i++) acc_codes_dequant_row(&c, i, out + (size_t)i * shape.cols);

@@ -111,7 +111,8 @@ static estimate estimate_run(const acc_run *r)
     flops = tokens * (2 * params + 2 * (double)r->cal.seq_len * hp->n_heads * hp->head_dim) * 2;
     e.seconds = (flops + hessian_flops + solver_flops) * hp->n_layers / flops_per_second(r);
     estimate_head(r, &e);
-    if (r->start_file) e.seconds = e.head_seconds = 0;
+    if (r->start_file && acc_run_keeps_head(r)) e.seconds = e.head_seconds = 0;
+    if (r->start_file && !acc_run_keeps_head(r)) e.seconds = flops / 2 * hp->n_layers / flops_per_second(r);
     if (acc_run_has_target(r) && !r->mixed) {
         e.sense = acc_run_sense_bytes(r);
         /* All options but W8, which is rounded, are solved. */

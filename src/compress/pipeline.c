@@ -87,6 +87,7 @@ accllm_status accllm_compress(accllm_runtime *rt, const char *src_path, const ch
     const bool measured = acc_run_has_target(&r) && r.mixed;
     acc_work_close(&r.work,
                    s == ACCLLM_OK || (r.work.dir && !measured && !acc_work_has_layer(&r.work, ACC_WORK_SOLVED, 0)));
+    if (r.start_source) r.start_source->close(r.start_source);
     if (r.src) r.src->close(r.src);
     acc_calibration_free(&r.cal);
     acc_packed_free(&r.start_file);

@@ -48,6 +48,8 @@ typedef struct acc_run {
 
     float *hidden;                       /* [n_seqs * seq_len][n_embd] */
     acc_packed *start_file;              /* p->start_path; NULL: none */
+    acc_source *start_source;            /* its weights as floats */
+    const acc_source *head_source;       /* of embedding, output and output norm: src, or start_source */
     uint32_t hidden_layers;              /* layers that hidden has passed */
     uint32_t resumed;                    /* layers that an earlier run finished */
     bool head_done;                      /* what stands outside of them is in the work folder */
@@ -113,6 +115,7 @@ acc_layer_data acc_run_head_sizes(const acc_run *r); /* for acc_work_load_layer(
 accllm_status acc_run_load_head(acc_run *r, acc_work_kind kind, accllm_error *err) ACC_MUST_CHECK; /* r->outside */
 
 /* start.c: a packed file in place of the solver's work (p->start_path) */
+bool acc_run_keeps_head(const acc_run *r); /* of start_file; else it is made anew, of that file's own rows */
 accllm_status acc_run_open_start(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* nothing where it is off */
 accllm_status acc_run_copy_start(acc_run *r, accllm_error *err) ACC_MUST_CHECK; /* as what the solver would leave */
 

@@ -191,6 +191,7 @@ accllm_status acc_run_setup(acc_run *r, accllm_error *err)
     ACC_TRY(check_paths(r, err));
     ACC_TRY(acc_checkpoint_open(&r->src, r->src_path, r->p->use_mmap, err));
     r->hp = &r->src->hp;
+    r->head_source = r->src;
     if (r->hp->n_ctx_train < 2 || r->hp->n_layers == 0)
         return acc_fail(err, ACCLLM_E_UNSUPPORTED, "%s: %u layers, a context of %u", r->src_path, r->hp->n_layers,
                         r->hp->n_ctx_train);

@@ -16,6 +16,12 @@ static accllm_status take_shape(const acc_weight *from, acc_weight *to, accllm_e
     return acc_weight_init(to, from->format, from->rows, from->cols, from->group, from->level1, from->level2, err);
 }
 
+/* A head of another format than the file's is made anew, of the file's own rows. */
+bool acc_run_keeps_head(const acc_run *r)
+{
+    return !r->p->head || r->head == r->start_file->output.format;
+}
+
 /* The formats are the file's. */
 static accllm_status take_shapes(acc_run *r, accllm_error *err)
 {
@@ -30,6 +36,7 @@ static accllm_status take_shapes(acc_run *r, accllm_error *err)
         }
     memcpy(r->plan.linear, r->shapes[0], sizeof r->plan.linear);
     r->weights = m->layers[0].q.format;
+    if (!acc_run_keeps_head(r)) return ACCLLM_OK;
     r->head = m->output.format;
     ACC_TRY(take_shape(&m->embd, &r->plan.embd, err));
     return r->hp->tied ? ACCLLM_OK : take_shape(&m->output, &r->plan.output, err);
@@ -41,12 +48,14 @@ accllm_status acc_run_open_start(acc_run *r, accllm_error *err)
     if (!p->start_path) return ACCLLM_OK;
     if (!p->recover_tokens)
         return acc_fail(err, ACCLLM_E_ARG, "%s: a file to start from is for recovery only", p->start_path);
-    if (p->weights || p->group || p->head || acc_run_has_target(r))
+    if (p->weights || p->group || acc_run_has_target(r))
         return acc_fail(err, ACCLLM_E_ARG, "%s: a run that starts from a file keeps its formats", p->start_path);
     ACC_TRY(acc_packed_open(&r->start_file, p->start_path, p->use_mmap, true, err));
     const acc_packed *m = r->start_file;
     if (!same_model(&m->hp, r->hp))
         return acc_fail(err, ACCLLM_E_ARG, "%s: not of the shape of %s", p->start_path, r->src_path);
+    ACC_TRY(acc_packed_source(&r->start_source, m, err));
+    r->head_source = r->start_source;
     if (!p->page) r->plan.page = m->page;
     if (!p->kv_bits) r->plan.kv_bits = m->default_kv_bits;
     return take_shapes(r, err);
@@ -102,7 +111,7 @@ accllm_status acc_run_copy_start(acc_run *r, accllm_error *err)
         d.vectors = vectors;
         s = acc_work_save_layer(&r->work, ACC_WORK_SOLVED, layer, &d, err);
     }
-    if (s == ACCLLM_OK && !r->head_done) s = copy_head(r, vectors, err);
+    if (s == ACCLLM_OK && !r->head_done && acc_run_keeps_head(r)) s = copy_head(r, vectors, err);
     acc_free(vectors);
     return s;
 }

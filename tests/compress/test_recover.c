@@ -40,7 +40,7 @@ static void recovery_lowers_the_divergence(void **state)
         assert_false(f.watch.fell);
         assert_non_null(strstr(f.watch.notes, "recovery: 5120 tokens"));
         note_of(&f, &before, &after);
-        assert_true(after < 0.8 * before);
+        assert_true(after < 0.85 * before);
         acc_file page;
         assert_int_equal(acc_file_open(&page, beside(&f, ".report.html"), false, NULL), ACCLLM_OK);
         assert_non_null(memmem(page.data, page.size, "<h2>Recovery</h2>", 17));
@@ -85,6 +85,27 @@ static void an_interrupted_recovery_ends_in_the_same_bytes(void **state)
     finish(&f);
 }
 
+/* A head of another format is made of the file's own, and made once. */
+static void another_head(fixture *f, double divergence)
+{
+    double before, after;
+    acc_packed *m;
+    f->p.head = "w4";
+    f->p.resume = false;
+    must_compress(f, NULL);
+    assert_non_null(strstr(f->watch.notes, "lm_head: loss"));
+    note_of(f, &before, &after);
+    assert_true(before < divergence * 1.2 + 1e-3 && after <= before);
+    assert_int_equal(acc_packed_open(&m, f->out, true, true, NULL), ACCLLM_OK);
+    assert_int_equal(m->output.format, ACC_FMT_W4);
+    assert_int_equal(m->layers[0].q.format, ACC_FMT_W2S);
+    acc_packed_free(&m);
+    acc_file want = read_output(f);
+    for (unsigned i = 4; i < 7; i++) interrupt_and_resume(f, f->watch.calls * i / 10, &want, NULL);
+    acc_file_close(&want);
+    f->p.head = NULL;
+}
+
 /* The file of one run is where the next one begins: held-out loss goes on from where it was. */
 static void a_run_goes_on_from_a_packed_file(void **state)
 {
@@ -110,9 +131,6 @@ static void a_run_goes_on_from_a_packed_file(void **state)
         f.p.start_path = first;
         assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG); /* the formats are the file's */
         f.p.weights = f.p.method = NULL;
-        f.p.head = "w4";
-        assert_int_equal(compress(&f, NULL), ACCLLM_E_ARG);
-        f.p.head = NULL;
         must_compress(&f, NULL);
         note_of(&f, &again, &best);
         assert_true(again < after * 1.02 + 1e-3 && again > after * 0.98 - 1e-3);
@@ -120,6 +138,7 @@ static void a_run_goes_on_from_a_packed_file(void **state)
         acc_file want = read_output(&f);
         interrupt_and_resume(&f, f.watch.calls / 2, &want, NULL);
         acc_file_close(&want);
+        another_head(&f, after);
         assert_int_equal(unlink(first), 0);
         free(first);
         finish(&f);
