@@ -9,10 +9,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "compress/pipeline.h"
+#include "compress/head.h"
 #include "core/memory.h"
 
-#define ROWS_AT_ONCE 1024u /* a multiple of 64 */
 /* c = rms(input)^p / rms(column)^0.4 about its geometric mean: the least sum of what the bits of inputs and of weights
  * cost on SmolLM2-135M, in nats per token (docs/quality.md, "The output layer"). */
 #define INPUT_POWER_W8 0.5
@@ -20,38 +19,10 @@
 #define COLUMN_POWER 0.4
 #define CHANNEL_LIMIT 64.0 /* c and 1 / c */
 
-typedef struct head_work {
-    acc_run *r;
-    float *x;             /* [ROWS_AT_ONCE][n_embd]: rows of a matrix, or inputs of lm_head */
-    double *in, *columns; /* [n_embd]: sums of squares of lm_head's inputs and of its columns */
-    float *norm, *undo,
-        *c;            /* [n_embd]: the output norm; what an embedding row, and lm_head's columns are multiplied by */
-    uint8_t *blob[2];  /* embedding; output, unless it is tied */
-    acc_factor factor; /* of lm_head's inputs, where it is solved */
-    acc_tensor_record record[2];
-} head_work;
-
-static acc_tensor_id head_id(const acc_run *r)
-{
-    return r->hp->tied ? ACC_T_TOKEN_EMBD : ACC_T_OUTPUT;
-}
-
-static const acc_weight *shape_of(const acc_run *r, acc_tensor_id id)
-{
-    return id == ACC_T_OUTPUT ? &r->plan.output : &r->plan.embd;
-}
-
-static uint32_t piece(size_t total, size_t at)
-{
-    return total - at < ROWS_AT_ONCE ? (uint32_t)(total - at) : ROWS_AT_ONCE;
-}
-
-/* x = what lm_head sees of n calibration tokens from `first` on, with the output norm as it stands in w. */
-static void inputs(const head_work *w, size_t first, uint32_t n)
+void acc_head_inputs(const acc_head_work *w, size_t first, uint32_t n, float *x)
 {
     const acc_hparams *hp = w->r->hp;
-    const float *h = w->r->hidden + first * hp->n_embd;
-    float *x = w->x;
+    const float *h = w->hidden + first * hp->n_embd;
     for (uint32_t i = 0; i < n; i++, h += hp->n_embd, x += hp->n_embd) {
         double square = 0;
         for (uint32_t j = 0; j < hp->n_embd; j++) square += (double)h[j] * (double)h[j];
@@ -67,24 +38,20 @@ static void add_squares(const float *x, size_t rows, uint32_t cols, double *a)
         for (uint32_t j = 0; j < cols; j++) a[j] += (double)x[j] * (double)x[j];
 }
 
-static size_t calibration_tokens(const acc_run *r)
-{
-    return (size_t)r->cal.n_seqs * r->cal.seq_len;
-}
-
-static accllm_status channel_energies(head_work *w, accllm_error *err)
+static accllm_status channel_energies(acc_head_work *w, accllm_error *err)
 {
     acc_run *r = w->r;
     const uint32_t cols = r->hp->n_embd, rows = r->hp->n_vocab;
-    const size_t tokens = calibration_tokens(r);
-    for (size_t at = 0; at < tokens; at += ROWS_AT_ONCE) {
-        inputs(w, at, piece(tokens, at));
-        add_squares(w->x, piece(tokens, at), cols, w->in);
+    for (size_t at = 0; at < w->n_tokens; at += ACC_HEAD_ROWS) {
+        const uint32_t n = acc_head_piece(w->n_tokens, at);
+        acc_head_inputs(w, at, n, w->x);
+        add_squares(w->x, n, cols, w->in);
     }
-    for (uint32_t row = 0; row < rows; row += ROWS_AT_ONCE) {
+    for (uint32_t row = 0; row < rows; row += ACC_HEAD_ROWS) {
+        const uint32_t n = acc_head_piece(rows, row);
         ACC_TRY(acc_check_abort(r->rt, err));
-        ACC_TRY(r->head_source->read_rows(r->head_source, head_id(r), 0, row, piece(rows, row), w->x, err));
-        add_squares(w->x, piece(rows, row), cols, w->columns);
+        ACC_TRY(r->head_source->read_rows(r->head_source, acc_head_id(r), 0, row, n, w->x, err));
+        add_squares(w->x, n, cols, w->columns);
     }
     return ACCLLM_OK;
 }
@@ -107,12 +74,12 @@ static void choose_channels(const double *in, const double *columns, uint32_t n,
     }
 }
 
-static accllm_status scale_channels(head_work *w, accllm_error *err)
+static accllm_status scale_channels(acc_head_work *w, accllm_error *err)
 {
     const acc_run *r = w->r;
     ACC_TRY(r->head_source->read_rows(r->head_source, ACC_T_OUTPUT_NORM, 0, 0, 1, w->norm, err));
     ACC_TRY(channel_energies(w, err));
-    choose_channels(w->in, w->columns, r->hp->n_embd, r->head == ACC_FMT_W8 ? INPUT_POWER_W8 : INPUT_POWER_W4, w->c);
+    choose_channels(w->in, w->columns, r->hp->n_embd, w->format == ACC_FMT_W8 ? INPUT_POWER_W8 : INPUT_POWER_W4, w->c);
     for (uint32_t j = 0; j < r->hp->n_embd; j++) {
         w->norm[j] /= w->c[j];
         w->undo[j] = r->hp->tied ? 1 / w->c[j] : 1;
@@ -120,71 +87,25 @@ static accllm_status scale_channels(head_work *w, accllm_error *err)
     return ACCLLM_OK;
 }
 
-static accllm_status make_factor(head_work *w, accllm_error *err)
+static accllm_status make_factor(acc_head_work *w, accllm_error *err)
 {
-    acc_run *r = w->r;
-    const size_t tokens = calibration_tokens(r);
     acc_hessian h;
-    ACC_TRY(acc_hessian_create(&h, r->hp->n_embd, err));
-    for (size_t at = 0; at < tokens; at += ROWS_AT_ONCE) {
-        inputs(w, at, piece(tokens, at));
-        acc_hessian_add(r->rt->pool, &h, w->x, piece(tokens, at));
+    ACC_TRY(acc_hessian_create(&h, w->r->hp->n_embd, err));
+    for (size_t at = 0; at < w->n_tokens; at += ACC_HEAD_ROWS) {
+        const uint32_t n = acc_head_piece(w->n_tokens, at);
+        acc_head_inputs(w, at, n, w->x);
+        acc_hessian_add(w->r->rt->pool, &h, w->x, n);
     }
-    accllm_status s = acc_factor_for(&w->factor, &h, r->head, ACC_DAMPING, "lm_head", err);
+    accllm_status s = acc_factor_for(&w->factor, &h, w->format, ACC_DAMPING, "lm_head", err);
     acc_hessian_free(&h);
     return s;
 }
 
-/* Rows [row, row + n) of a matrix: codes into its blob, losses into its record. */
-static accllm_status quantize_rows(head_work *w, acc_tensor_id id, const acc_factor *f, uint32_t row, uint32_t n,
-                                   accllm_error *err)
-{
-    acc_run *r = w->r;
-    const acc_weight *shape = shape_of(r, id);
-    const acc_quantize_params params = {.obs = f != NULL, .descent = ACC_DESCENT};
-    acc_tensor_record *rec = &w->record[id == ACC_T_OUTPUT];
-    acc_weight part = *shape;
-    acc_quantize_stats stats;
-    acc_codes c;
-    ACC_TRY(acc_check_abort(r->rt, err));
-    ACC_TRY(r->head_source->read_rows(r->head_source, id, 0, row, n, w->x, err));
-    for (uint32_t i = 0; id == head_id(r) && i < n; i++)
-        for (uint32_t j = 0; j < shape->cols; j++) w->x[(size_t)i * shape->cols + j] *= w->c[j];
-    ACC_TRY(acc_codes_create(&c, shape, n, err));
-    accllm_status s = acc_quantize(r->rt->pool, &params, &part, w->x, f, &c, &stats, acc_tensor_base(id), err);
-    if (s == ACCLLM_OK) {
-        acc_codes_pack(&c, shape, w->blob[id == ACC_T_OUTPUT], row / ACC_TILE_ROWS);
-        rec->error += stats.error;
-        rec->signal += stats.signal;
-        rec->rtn_error += stats.rtn_error;
-        rec->seconds += stats.seconds;
-    }
-    acc_codes_free(&c);
-    return s;
-}
-
-static accllm_status quantize_matrix(head_work *w, acc_tensor_id id, accllm_error *err)
-{
-    acc_run *r = w->r;
-    const acc_factor *f = id == head_id(r) && w->factor.unit ? &w->factor : NULL;
-    const uint32_t rows = r->hp->n_vocab;
-    void *blob;
-    ACC_TRY(acc_alloc(&blob, acc_weight_bytes(shape_of(r, id)), 1, "packed embedding", err));
-    w->blob[id == ACC_T_OUTPUT] = blob;
-    for (uint32_t row = 0; row < rows; row += ROWS_AT_ONCE) {
-        /* Nearly all of the time is lm_head's. */
-        const double part = id == head_id(r) ? (r->head_end - r->layers_end) * row / rows : 0;
-        acc_run_progress(r, r->layers_end + part, "%s", id == head_id(r) ? "lm_head" : "embedding");
-        ACC_TRY(quantize_rows(w, id, f, row, piece(rows, row), err));
-    }
-    return ACCLLM_OK;
-}
-
-static accllm_status allocate(head_work *w, accllm_error *err)
+static accllm_status allocate(acc_head_work *w, accllm_error *err)
 {
     const uint32_t n = w->r->hp->n_embd;
     void *p;
-    ACC_TRY(acc_alloc(&p, (size_t)ROWS_AT_ONCE * n, sizeof(float), "embedding rows", err));
+    ACC_TRY(acc_alloc(&p, (size_t)ACC_HEAD_ROWS * n, sizeof(float), "embedding rows", err));
     w->x = p;
     ACC_TRY(acc_alloc(&p, n, 2 * sizeof(double), "channel energies", err));
     w->in = p;
@@ -196,24 +117,81 @@ static accllm_status allocate(head_work *w, accllm_error *err)
     return ACCLLM_OK;
 }
 
-static accllm_status make(head_work *w, accllm_error *err)
+accllm_status acc_head_prepare(acc_head_work *w, accllm_error *err)
 {
-    acc_run *r = w->r;
     ACC_TRY(allocate(w, err));
     ACC_TRY(scale_channels(w, err));
-    if (acc_run_solves_head(r)) ACC_TRY(make_factor(w, err));
-    ACC_TRY(quantize_matrix(w, ACC_T_TOKEN_EMBD, err));
-    if (!r->hp->tied) ACC_TRY(quantize_matrix(w, ACC_T_OUTPUT, err));
-    acc_layer_data d = acc_run_head_sizes(r);
-    for (int i = 0; i < 2; i++) d.blob[i] = w->blob[i];
-    memcpy(d.record, w->record, sizeof w->record);
-    d.vectors = w->norm;
-    return acc_work_save_layer(&r->work, ACC_WORK_SOLVED, r->hp->n_layers, &d, err);
+    return acc_run_solves_head(w->r, w->format) ? make_factor(w, err) : ACCLLM_OK;
 }
 
-bool acc_run_solves_head(const acc_run *r)
+void acc_head_work_free(acc_head_work *w)
 {
-    return r->obs && r->head != ACC_FMT_W8;
+    acc_factor_free(&w->factor);
+    acc_free(w->norm);
+    acc_free(w->in);
+    acc_free(w->x);
+}
+
+accllm_status acc_head_codes(acc_head_work *w, acc_tensor_id id, uint32_t row, uint32_t n, acc_codes *codes,
+                             acc_quantize_stats *stats, accllm_error *err)
+{
+    acc_run *r = w->r;
+    const bool is_head = id == acc_head_id(r);
+    const acc_factor *f = is_head && w->factor.unit ? &w->factor : NULL;
+    const acc_quantize_params params = {.obs = f != NULL, .descent = ACC_DESCENT};
+    acc_weight shape;
+    ACC_TRY(acc_run_head_shape(r, id, w->format, &shape, err));
+    ACC_TRY(r->head_source->read_rows(r->head_source, id, 0, row, n, w->x, err));
+    for (uint32_t i = 0; is_head && i < n; i++)
+        for (uint32_t j = 0; j < shape.cols; j++) w->x[(size_t)i * shape.cols + j] *= w->c[j];
+    ACC_TRY(acc_codes_create(codes, &shape, n, err));
+    accllm_status s = acc_quantize(r->rt->pool, &params, &shape, w->x, f, codes, stats, acc_tensor_base(id), err);
+    if (s != ACCLLM_OK) acc_codes_free(codes);
+    return s;
+}
+
+/* ---- for the file ---- */
+
+/* One matrix into its blob, its losses into its record. */
+static accllm_status pack_matrix(acc_head_work *w, acc_tensor_id id, uint8_t *blob, acc_tensor_record *rec,
+                                 accllm_error *err)
+{
+    acc_run *r = w->r;
+    const acc_weight *shape = id == ACC_T_OUTPUT ? &r->plan.output : &r->plan.embd;
+    const bool is_head = id == acc_head_id(r);
+    const uint32_t rows = r->hp->n_vocab;
+    for (uint32_t row = 0; row < rows; row += ACC_HEAD_ROWS) {
+        /* Nearly all of the time is lm_head's. */
+        const double part = is_head ? (r->head_end - r->layers_end) * row / rows : 0;
+        acc_quantize_stats stats;
+        acc_codes c;
+        acc_run_progress(r, r->layers_end + part, "%s", is_head ? "lm_head" : "embedding");
+        ACC_TRY(acc_check_abort(r->rt, err));
+        ACC_TRY(acc_head_codes(w, id, row, acc_head_piece(rows, row), &c, &stats, err));
+        acc_codes_pack(&c, shape, blob, row / ACC_TILE_ROWS);
+        acc_codes_free(&c);
+        rec->error += stats.error;
+        rec->signal += stats.signal;
+        rec->rtn_error += stats.rtn_error;
+        rec->seconds += stats.seconds;
+    }
+    return ACCLLM_OK;
+}
+
+static accllm_status make(acc_head_work *w, uint8_t *const blob[2], acc_layer_data *d, accllm_error *err)
+{
+    acc_run *r = w->r;
+    ACC_TRY(acc_head_prepare(w, err));
+    ACC_TRY(pack_matrix(w, ACC_T_TOKEN_EMBD, blob[0], &d->record[0], err));
+    if (!r->hp->tied) ACC_TRY(pack_matrix(w, ACC_T_OUTPUT, blob[1], &d->record[1], err));
+    for (int i = 0; i < 2; i++) d->blob[i] = blob[i];
+    d->vectors = w->norm;
+    return acc_work_save_layer(&r->work, ACC_WORK_SOLVED, r->hp->n_layers, d, err);
+}
+
+bool acc_run_solves_head(const acc_run *r, acc_format format)
+{
+    return r->obs && format != ACC_FMT_W8;
 }
 
 acc_layer_data acc_run_head_sizes(const acc_run *r)
@@ -233,17 +211,19 @@ accllm_status acc_run_load_head(acc_run *r, acc_work_kind kind, accllm_error *er
 
 accllm_status acc_run_head(acc_run *r, accllm_error *err)
 {
-    head_work w = {.r = r};
+    acc_head_work w = {
+        .r = r, .format = r->head, .hidden = r->hidden, .n_tokens = (size_t)r->cal.n_seqs * r->cal.seq_len};
+    acc_layer_data d = acc_run_head_sizes(r);
+    void *blob[2] = {NULL, NULL};
     if (r->head_done) return ACCLLM_OK;
-    accllm_status s = make(&w, err);
-    const acc_tensor_record *t = &w.record[!r->hp->tied];
+    accllm_status s = acc_alloc(&blob[0], d.bytes[0], 1, "packed embedding", err);
+    if (s == ACCLLM_OK && d.bytes[1]) s = acc_alloc(&blob[1], d.bytes[1], 1, "packed output", err);
+    if (s == ACCLLM_OK) s = make(&w, (uint8_t *const[2]){blob[0], blob[1]}, &d, err);
+    const acc_tensor_record *t = &d.record[!r->hp->tied];
     if (s == ACCLLM_OK && t->signal > 0)
         acc_run_note(r, "lm_head: loss %.2g of its outputs' energy, %.2g if it were rounded", t->error / t->signal,
                      t->rtn_error / t->signal);
-    acc_factor_free(&w.factor);
-    for (int i = 0; i < 2; i++) acc_free(w.blob[i]);
-    acc_free(w.norm);
-    acc_free(w.in);
-    acc_free(w.x);
+    acc_head_work_free(&w);
+    for (int i = 0; i < 2; i++) acc_free(blob[i]);
     return s;
 }

@@ -80,27 +80,44 @@ static uint64_t matrices(const acc_run *r)
     return (uint64_t)r->hp->n_layers * ACC_N_LINEAR;
 }
 
-/* What the file holds beside the linear layers: embedding, output, vectors, and the source's metadata. */
+bool acc_run_chooses_head(const acc_run *r)
+{
+    return r->p->target_bytes && !(r->p->target_bpw > 0) && !r->p->head;
+}
+
+/* Choices: one for each matrix, and behind them one for embedding and lm_head where that is open. */
+static uint32_t choices(const acc_run *r)
+{
+    return (uint32_t)matrices(r) + acc_run_chooses_head(r);
+}
+
+static uint64_t head_bytes(const acc_weight *embd, const acc_weight *output, bool tied)
+{
+    return acc_weight_bytes(embd) + (tied ? 0 : acc_weight_bytes(output));
+}
+
+/* What the file holds beside that: vectors, the source's metadata, and a head whose format is given. */
 static uint64_t other_bytes(const acc_run *r)
 {
-    uint64_t n = acc_weight_bytes(&r->plan.embd) + (r->hp->tied ? 0 : acc_weight_bytes(&r->plan.output));
+    uint64_t n = acc_run_chooses_head(r) ? 0 : head_bytes(&r->plan.embd, &r->plan.output, r->hp->tied);
     n += (uint64_t)(r->n_vectors + 2) * r->hp->n_layers * sizeof(float) + 2ull * r->hp->n_embd * sizeof(float);
     uint64_t metadata = 0;
     if (r->src->meta && acc_gguf_n_tensors(r->src->meta)) metadata = acc_gguf_tensor_at(r->src->meta, 0)->offset;
-    return n + metadata + 64 * matrices(r);
+    /* Each tensor's padding and entry, and keys that the source lacks. */
+    return n + metadata + 64 * (matrices(r) + (uint64_t)ACC_VECTORS * r->hp->n_layers) + 4096;
 }
 
-/* Bytes that the linear layers may have. */
-static accllm_status budget_of(const acc_run *r, uint64_t *budget, accllm_error *err)
+/* Bytes that what is chosen may have; at least `least` of them go to a head whose format is open. */
+static accllm_status budget_of(const acc_run *r, uint64_t least, uint64_t *budget, accllm_error *err)
 {
     *budget = UINT64_MAX;
     if (r->p->target_bpw > 0) *budget = (uint64_t)(r->p->target_bpw * acc_run_linear_weights(r) / 8);
     if (r->p->target_bytes) {
         const uint64_t other = other_bytes(r);
-        if (r->p->target_bytes <= other)
+        if (r->p->target_bytes <= other + least)
             return acc_fail(err, ACCLLM_E_ARG,
                             "a file of %.1f MB: embedding, tokenizer and vectors alone take about %.1f MB",
-                            (double)r->p->target_bytes / 1e6, (double)other / 1e6);
+                            (double)r->p->target_bytes / 1e6, (double)(other + least) / 1e6);
         if (r->p->target_bytes - other < *budget) *budget = r->p->target_bytes - other;
     }
     return ACCLLM_OK;
@@ -111,7 +128,8 @@ static accllm_status use(acc_run *r, const uint8_t *choice, accllm_error *err)
     for (uint64_t i = 0; i < matrices(r); i++)
         ACC_TRY(
             acc_mix_shape(r, (int)(i % ACC_N_LINEAR), choice[i], &r->shapes[i / ACC_N_LINEAR][i % ACC_N_LINEAR], err));
-    return ACCLLM_OK;
+    if (!acc_run_chooses_head(r)) return ACCLLM_OK;
+    return acc_run_use_head(r, acc_mix_options[choice[matrices(r)]].format, err);
 }
 
 static void tell(const acc_run *r, const uint8_t *choice, const acc_costs *costs)
@@ -129,35 +147,48 @@ static void tell(const acc_run *r, const uint8_t *choice, const acc_costs *costs
         if (count[o])
             at += (size_t)snprintf(text + at, sizeof text - at, "%s%u %s", at ? ", " : "", count[o],
                                    acc_mix_options[o].name);
-    acc_run_note(r, "mixed precision, matrices: %s; %.3f bits per weight; estimated cost %.3g nats per token", text,
-                 8 * bytes / acc_run_linear_weights(r), loss);
+    char head[48] = "";
+    if (acc_run_chooses_head(r)) {
+        const uint8_t h = choice[matrices(r)];
+        loss += costs->of[matrices(r)][h].loss;
+        (void)snprintf(head, sizeof head, "; embedding and head %s", acc_mix_options[h].name);
+    }
+    acc_run_note(r, "mixed precision, matrices: %s; %.3f bits per weight%s; estimated cost %.3g nats per token", text,
+                 8 * bytes / acc_run_linear_weights(r), head, loss);
 }
 
 /* What every option would take. One group size for all (--group) leaves a single W4. */
 static accllm_status fill_bytes(const acc_run *r, acc_costs *costs, accllm_error *err)
 {
-    acc_weight shape;
-    for (uint32_t i = 0; i < costs->n; i++)
+    acc_weight shape, output;
+    for (uint32_t i = 0; i < matrices(r); i++)
         for (int o = 0; o < ACC_MIX_OPTIONS; o++) {
             ACC_TRY(acc_mix_shape(r, (int)(i % ACC_N_LINEAR), o, &shape, err));
             costs->of[i][o].bytes = r->p->group && o == ACC_MIX_W4_64 ? 0 : acc_weight_bytes(&shape);
         }
+    for (int o = ACC_MIX_W4_32; acc_run_chooses_head(r) && o <= ACC_MIX_W8; o++) {
+        ACC_TRY(acc_run_head_shape(r, ACC_T_TOKEN_EMBD, acc_mix_options[o].format, &shape, err));
+        ACC_TRY(acc_run_head_shape(r, ACC_T_OUTPUT, acc_mix_options[o].format, &output, err));
+        costs->of[matrices(r)][o].bytes = head_bytes(&shape, &output, r->hp->tied);
+    }
     return ACCLLM_OK;
 }
 
 static accllm_status choose(acc_run *r, acc_costs *costs, uint8_t *choice, accllm_error *err)
 {
     uint64_t budget, least;
-    ACC_TRY(budget_of(r, &budget, err));
     ACC_TRY(fill_bytes(r, costs, err));
+    const uint64_t head = acc_run_chooses_head(r) ? costs->of[matrices(r)][ACC_MIX_W4_32].bytes : 0;
+    ACC_TRY(budget_of(r, head, &budget, err));
     if (!acc_mix_choose(costs, budget, choice, &least)) /* no losses yet: the smallest options */
         return acc_fail(err, ACCLLM_E_ARG, "the target leaves %.3f bits per weight; the smallest possible are %.3f",
-                        8 * (double)budget / acc_run_linear_weights(r), 8 * (double)least / acc_run_linear_weights(r));
+                        8 * (double)(budget - head) / acc_run_linear_weights(r),
+                        8 * (double)(least - head) / acc_run_linear_weights(r));
     ACC_TRY(acc_run_costs(r, costs, err));
     (void)acc_mix_choose(costs, budget, choice, &least);
     tell(r, choice, costs);
     ACC_TRY(use(r, choice, err));
-    return acc_work_save_mix(&r->work, choice, (uint32_t)matrices(r), err);
+    return acc_work_save_mix(&r->work, choice, costs->n, err);
 }
 
 bool acc_run_has_target(const acc_run *r)
@@ -167,7 +198,7 @@ bool acc_run_has_target(const acc_run *r)
 
 accllm_status acc_run_mix(acc_run *r, accllm_error *err)
 {
-    acc_costs costs = {.n = (uint32_t)matrices(r)};
+    acc_costs costs = {.n = choices(r)};
     void *p;
     if (!acc_run_has_target(r) || r->mixed) return ACCLLM_OK;
     ACC_TRY(acc_alloc(&p, costs.n, sizeof *costs.of, "costs of formats", err));
@@ -186,9 +217,9 @@ accllm_status acc_run_load_mix(acc_run *r, accllm_error *err)
 {
     void *p;
     if (!acc_run_has_target(r)) return ACCLLM_OK;
-    ACC_TRY(acc_alloc(&p, matrices(r), sizeof(uint8_t), "formats", err));
+    ACC_TRY(acc_alloc(&p, choices(r), sizeof(uint8_t), "formats", err));
     accllm_status s = ACCLLM_OK;
-    r->mixed = acc_work_load_mix(&r->work, p, (uint32_t)matrices(r), ACC_MIX_OPTIONS);
+    r->mixed = acc_work_load_mix(&r->work, p, choices(r), ACC_MIX_OPTIONS);
     if (r->mixed) s = use(r, p, err);
     acc_free(p);
     return s;

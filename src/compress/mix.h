@@ -21,7 +21,7 @@ typedef struct acc_cost {
 } acc_cost;
 
 typedef struct acc_costs {
-    uint32_t n;                      /* matrices */
+    uint32_t n;                      /* choices */
     acc_cost (*of)[ACC_MIX_OPTIONS]; /* [n] */
 } acc_costs;
 
@@ -40,7 +40,8 @@ typedef struct acc_fisher {
 accllm_status acc_run_fisher(acc_run *r, acc_fisher *f, uint32_t n_seqs, double to, accllm_error *err) ACC_MUST_CHECK;
 void acc_fisher_free(acc_fisher *f); /* safe on a zeroed struct, zeroes it */
 
-/* sense.c: fills the losses of costs->of [n_layers * ACC_N_LINEAR] where bytes are given. */
+/* sense.c: fills the losses where bytes are given: of costs->of [n_layers * ACC_N_LINEAR], and of the head's behind
+ * them if there is one more. */
 accllm_status acc_run_costs(acc_run *r, acc_costs *costs, accllm_error *err) ACC_MUST_CHECK;
 
 /*

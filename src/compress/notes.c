@@ -75,15 +75,19 @@ static double trained_weights(const acc_run *r)
     return acc_run_linear_weights(r) + (double)r->hp->n_vocab * r->hp->n_embd * (r->hp->tied ? 1 : 2);
 }
 
+static double head_solver_flops(const acc_run *r)
+{
+    return r->hp->n_vocab * square(r->hp->n_embd) * 9;
+}
+
 /* Its states, both packed matrices, and the solver's part of one of them. */
 static void estimate_head(const acc_run *r, estimate *e)
 {
-    const double rows = r->hp->n_vocab, cols = r->hp->n_embd;
     const double packed =
         (double)acc_weight_bytes(&r->plan.embd) + (r->hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));
-    const bool solved = acc_run_solves_head(r);
-    e->head = packed + (solved ? square(cols) * 32 : 0);
-    e->head_seconds = solved ? rows * square(cols) * 9 / flops_per_second(r) : 0;
+    const bool solved = acc_run_solves_head(r, r->head);
+    e->head = packed + (solved ? square(r->hp->n_embd) * 32 : 0);
+    e->head_seconds = solved ? head_solver_flops(r) / flops_per_second(r) : 0;
     e->output += packed;
 }
 
@@ -118,6 +122,7 @@ static estimate estimate_run(const acc_run *r)
         /* All options but W8, which is rounded, are solved. */
         e.sense_seconds =
             (acc_run_sense_flops(r) + (ACC_MIX_OPTIONS - 1) * solver_flops * hp->n_layers) / flops_per_second(r);
+        if (acc_run_chooses_head(r)) e.sense_seconds += head_solver_flops(r) / flops_per_second(r);
     }
     e.work_folder = e.output + e.hidden;
     if (r->p->recover_tokens) e.work_folder += e.output + CHECKPOINT_BYTES * trained_weights(r);
@@ -168,7 +173,7 @@ void acc_run_announce(acc_run *r)
     acc_run_note(r, "%s: %u layers, %.1f M linear weights -> %s (%s%s), embedding and head %s", r->hp->name,
                  r->hp->n_layers, acc_run_linear_weights(r) / 1e6,
                  mixed ? "mixed formats" : acc_format_name(r->weights), acc_run_method(r), groups,
-                 acc_format_name(r->head));
+                 acc_run_chooses_head(r) && !r->mixed ? "by size" : acc_format_name(r->head));
     acc_run_note(r, "calibration: %u sequences of %u tokens (%s, %llu tokens in all)", r->cal.n_seqs, r->cal.seq_len,
                  r->p->calib_path ? r->p->calib_path : "built-in text", (unsigned long long)r->cal.text_tokens);
     const double layer = e.layer + e.hessians + e.solver;

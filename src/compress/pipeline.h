@@ -85,12 +85,18 @@ acc_layer_data acc_run_layer_sizes(const acc_run *r, uint32_t layer); /* for acc
  * (--group) stands above both. */
 accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, uint32_t group, acc_weight *w,
                             accllm_error *err) ACC_MUST_CHECK;
+/* The shape of embedding or output in a format; and a format for both, in the plan. */
+accllm_status acc_run_head_shape(const acc_run *r, acc_tensor_id id, acc_format f, acc_weight *w,
+                                 accllm_error *err) ACC_MUST_CHECK;
+accllm_status acc_run_use_head(acc_run *r, acc_format f, accllm_error *err) ACC_MUST_CHECK;
 size_t acc_run_blob_bytes(const acc_run *r, int linear); /* the largest over all layers */
 /* Everything that the output's bytes depend on, for the work folder; NULL: out of memory. */
 json_t *acc_run_config(const acc_run *r, accllm_error *err);
 
 /* mix.c: formats by sensitivity (--target-bpw, --target-size); nothing without a target */
 bool acc_run_has_target(const acc_run *r);
+bool acc_run_chooses_head(
+    const acc_run *r); /* the format of embedding and lm_head too: of a file's size, without --head */
 accllm_status acc_run_mix(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 double acc_run_sense_bytes(const acc_run *r); /* memory that it will take */
 double acc_run_sense_flops(const acc_run *r); /* of its gradients */
@@ -110,8 +116,8 @@ accllm_status acc_run_tuned_means(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 
 /* head.c: what stands outside the layers, from the states after the last one, into the work folder */
 accllm_status acc_run_head(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
-bool acc_run_solves_head(const acc_run *r);          /* else it is rounded */
-acc_layer_data acc_run_head_sizes(const acc_run *r); /* for acc_work_load_layer() */
+bool acc_run_solves_head(const acc_run *r, acc_format format); /* else it is rounded */
+acc_layer_data acc_run_head_sizes(const acc_run *r);           /* for acc_work_load_layer() */
 accllm_status acc_run_load_head(acc_run *r, acc_work_kind kind, accllm_error *err) ACC_MUST_CHECK; /* r->outside */
 
 /* start.c: a packed file in place of the solver's work (p->start_path) */

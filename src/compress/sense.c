@@ -12,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "compress/head.h"
 #include "compress/mix.h"
 #include "core/memory.h"
 
@@ -137,6 +138,21 @@ static uint32_t sequences(const acc_run *r)
     return r->cal.n_seqs < SEQUENCES ? r->cal.n_seqs : SEQUENCES;
 }
 
+/* The states have passed all layers. */
+static accllm_status head_costs(sense *s, accllm_error *err)
+{
+    acc_run *r = s->r;
+    const uint32_t at = r->hp->n_layers * ACC_N_LINEAR;
+    acc_run_progress(r, r->layers_begin, "sensitivity: lm_head");
+    for (int o = 0; at < s->costs->n && o < ACC_MIX_OPTIONS; o++) {
+        acc_cost *cost = &s->costs->of[at][o];
+        if (cost->bytes == 0) continue;
+        ACC_TRY(acc_head_cost(r, acc_mix_options[o].format, s->states, (size_t)s->fisher.n_seqs * r->cal.seq_len,
+                              &cost->loss, err));
+    }
+    return ACCLLM_OK;
+}
+
 accllm_status acc_run_costs(acc_run *r, acc_costs *costs, accllm_error *err)
 {
     sense s = {.r = r, .costs = costs};
@@ -148,6 +164,7 @@ accllm_status acc_run_costs(acc_run *r, acc_costs *costs, accllm_error *err)
         if (st == ACCLLM_OK) st = layer_costs(&s, err);
         acc_ref_layer_free(&s.l);
     }
+    if (st == ACCLLM_OK) st = head_costs(&s, err);
     for (int i = 0; i < ACC_N_LINEAR; i++) acc_hessian_free(&s.hessian[i]);
     acc_fisher_free(&s.fisher);
     acc_free(s.scaled);

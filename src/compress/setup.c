@@ -71,14 +71,25 @@ accllm_status acc_run_shape(const acc_run *r, int linear, acc_format f, uint32_t
     return plan_tensor(w, f, r->hp, id, r->p->group ? r->p->group : group, err);
 }
 
+accllm_status acc_run_head_shape(const acc_run *r, acc_tensor_id id, acc_format f, acc_weight *w, accllm_error *err)
+{
+    return plan_tensor(w, f, r->hp, id, 0, err);
+}
+
+accllm_status acc_run_use_head(acc_run *r, acc_format f, accllm_error *err)
+{
+    r->head = f;
+    ACC_TRY(acc_run_head_shape(r, ACC_T_TOKEN_EMBD, f, &r->plan.embd, err));
+    return r->hp->tied ? ACCLLM_OK : acc_run_head_shape(r, ACC_T_OUTPUT, f, &r->plan.output, err);
+}
+
 static accllm_status make_plan(acc_run *r, accllm_error *err)
 {
     const acc_hparams *hp = r->hp;
     acc_packed_plan *plan = &r->plan;
     plan->src = r->src;
     for (int i = 0; i < ACC_N_LINEAR; i++) ACC_TRY(acc_run_shape(r, i, r->weights, 0, &plan->linear[i], err));
-    ACC_TRY(plan_tensor(&plan->embd, r->head, hp, ACC_T_TOKEN_EMBD, 0, err));
-    if (!hp->tied) ACC_TRY(plan_tensor(&plan->output, r->head, hp, ACC_T_OUTPUT, 0, err));
+    ACC_TRY(acc_run_use_head(r, r->head, err));
     plan->page = r->p->page ? r->p->page : 256;
     plan->kv_bits = r->p->kv_bits ? r->p->kv_bits : hp->head_dim >= 32 ? 4 : 8;
     plan->sinks = hp->n_ctx_train > 64 ? ACC_CALIB_SINKS : 1;
@@ -242,9 +253,12 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
     json_t *o = json_object();
     const struct {
         const char *key, *value;
-    } texts[] = {{"version", accllm_version()},      {"weights", acc_format_name(r->weights)},
-                 {"head", acc_format_name(r->head)}, {"method", r->obs ? "obs" : "rtn"},
-                 {"blas", openblas_get_config()},    {"blas core", openblas_get_corename()},
+    } texts[] = {{"version", accllm_version()},
+                 {"weights", acc_format_name(r->weights)},
+                 {"head", acc_run_chooses_head(r) ? "by size" : acc_format_name(r->head)},
+                 {"method", r->obs ? "obs" : "rtn"},
+                 {"blas", openblas_get_config()},
+                 {"blas core", openblas_get_corename()},
                  {"products", acc_gemm_kind()}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         (void)json_object_set_new(o, texts[i].key, json_string(texts[i].value));

@@ -8,6 +8,7 @@
 #include "compress/mix.h"
 #include "core/hash.h"
 #include "fixture.h"
+#include "model/packed.h"
 
 enum { N = 6 };
 
@@ -153,6 +154,48 @@ static void a_target_is_met_and_resumed(void **state)
     finish(&f);
 }
 
+static acc_format head_of(const fixture *f)
+{
+    acc_packed *m;
+    assert_int_equal(acc_packed_open(&m, f->out, true, true, NULL), ACCLLM_OK);
+    const acc_format format = m->output.format;
+    assert_int_equal(m->embd.format, format);
+    acc_packed_free(&m);
+    return format;
+}
+
+/* Of a file's size, lm_head's format is a choice like a matrix's: 4 bits in a small file, 8 in a large one. */
+static void a_size_decides_on_the_head_too(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied < 2; tied++) {
+        tiny_options o = tiny_defaults();
+        fixture f;
+        accllm_compress_result large, r;
+        o.tied = tied;
+        start(&f, &o);
+        f.p.target_bytes = 1 << 24;
+        must_compress(&f, &large);
+        assert_int_equal(head_of(&f), ACC_FMT_W8);
+        assert_non_null(strstr(f.watch.notes, "embedding and head w8; estimated cost"));
+        f.p.target_bytes = large.file_bytes * 6 / 10;
+        must_compress(&f, &r);
+        assert_int_equal(head_of(&f), ACC_FMT_W4);
+        assert_true(r.file_bytes <= f.p.target_bytes);
+        acc_file want = read_output(&f);
+        const unsigned calls = f.watch.calls;
+        for (unsigned i = 1; i < 5; i++) interrupt_and_resume(&f, calls * i / 5, &want, NULL);
+        acc_file_close(&want);
+        f.p.resume = false;
+        f.p.head = "w8";
+        must_compress(&f, &r);
+        assert_int_equal(head_of(&f), ACC_FMT_W8);
+        assert_null(strstr(f.watch.notes, "embedding and head w8; estimated cost"));
+        assert_true(r.file_bytes <= f.p.target_bytes);
+        finish(&f);
+    }
+}
+
 static void targets_that_cannot_be_met(void **state)
 {
     (void)state;
@@ -187,7 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_choice_is_near_the_best),       cmocka_unit_test(of_equal_sizes_the_better_is_chosen),
         cmocka_unit_test(the_tighter_of_two_targets_counts), cmocka_unit_test(a_target_is_met_and_resumed),
-        cmocka_unit_test(targets_that_cannot_be_met),
+        cmocka_unit_test(targets_that_cannot_be_met),        cmocka_unit_test(a_size_decides_on_the_head_too),
     };
     return cmocka_run_group_tests_name("mix", tests, NULL, NULL);
 }
