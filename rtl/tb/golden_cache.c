@@ -180,7 +180,7 @@ static void draw_memory(uint32_t params)
 
 /* Scales and zeros of a position that a cache can hold, for every head; below f16's normal numbers where all are tiny.
  */
-static void draw_scales(const acc_cache_map *map, uint32_t cache, acc_cache_part part, uint64_t slot)
+static void draw_scales(const acc_cache_map *map, uint32_t cache, acc_kv_part part, uint64_t slot)
 {
     const bool tiny = stream % 8 == 3;
     for (uint32_t i = 0; i < 2 * g.n_kv_heads; i++) {
@@ -223,11 +223,11 @@ static void draw_cache(const acc_cache_map *map, uint32_t cache)
 {
     const acc_kv_policy p = {g.sinks, g.window, g.page, g.near, g.ring_pages};
     const uint64_t t = acc_model_position(model);
-    for (uint64_t pos = 0; pos < acc_policy_sinks_end(&p, t); pos++) draw_scales(map, cache, ACC_PART_SINKS, pos);
+    for (uint64_t pos = 0; pos < acc_policy_sinks_end(&p, t); pos++) draw_scales(map, cache, ACC_KV_SINKS, pos);
     for (uint64_t pos = acc_policy_window_begin(&p, t); pos <= t; pos++)
-        draw_scales(map, cache, ACC_PART_RING, acc_policy_slot(&p, pos));
+        draw_scales(map, cache, ACC_KV_WINDOW, acc_policy_slot(&p, pos));
     for (uint64_t pos = acc_policy_near_begin(&p, t); g.near && pos <= t; pos++)
-        draw_scales(map, cache, ACC_PART_NEAR, pos % g.near_positions);
+        draw_scales(map, cache, ACC_KV_NEAR, pos % g.near_positions);
 }
 
 /* Draws a case and lets the model execute it; its error, or -1 where the bench cannot hold it. */

@@ -113,7 +113,7 @@ static int32_t kv_want[ACC_ISA_HEAD_DIM_MAX], kv_operand[ACC_ISA_HEAD_DIM_MAX];
 int golden_kv_open(int bits, int value, int dims, int seed)
 {
     acc_cache_map map = {.dims = (uint32_t)dims, .bits = {8, (uint32_t)bits, 8}};
-    const uint32_t lines = acc_cache_block_lines(&map, ACC_PART_RING) - 1;
+    const uint32_t lines = acc_cache_block_lines(&map, ACC_KV_WINDOW) - 1;
     int8_t q[ACC_ISA_HEAD_DIM_MAX];
     uint32_t p[ACC_ISA_STRIP];
     stream = (uint64_t)seed;
@@ -126,9 +126,9 @@ int golden_kv_open(int bits, int value, int dims, int seed)
     for (int j = 0; j < ACC_ISA_STRIP; j++) p[j] = draw() % 256;
     for (int k = 0; k < dims; k++) kv_operand[k] = value ? (int32_t)p[k % ACC_ISA_STRIP] : q[k];
     if (value)
-        acc_cache_weigh(&map, ACC_PART_RING, memory, p, 0, (uint32_t *)kv_want);
+        acc_cache_weigh(&map, ACC_KV_WINDOW, memory, p, 0, (uint32_t *)kv_want);
     else
-        acc_cache_dot(&map, ACC_PART_RING, memory, q, kv_want);
+        acc_cache_dot(&map, ACC_KV_WINDOW, memory, q, kv_want);
     return (int)lines;
 }
 

@@ -33,9 +33,9 @@ acc_cache_map acc_cache_plan(uint32_t channels, const acc_geometry *g)
                        .bits = {8, g->kv_bits, 8},
                        .positions = {(g->sinks + 15) / 16 * 16, g->ring_pages * g->page, g->near_positions}};
     uint64_t at = 0;
-    for (int part = 0; part < ACC_PART_COUNT; part++) {
+    for (int part = 0; part < ACC_KV_PARTS; part++) {
         uint32_t blocks = (m.positions[part] / ACC_ISA_STRIP + m.spread - 1) / m.spread;
-        uint64_t lines = (uint64_t)blocks * acc_cache_block_lines(&m, (acc_cache_part)part);
+        uint64_t lines = (uint64_t)blocks * acc_cache_block_lines(&m, (acc_kv_part)part);
         m.keys[part] = at;
         m.values[part] = at + lines;
         at += 2 * lines;
@@ -45,7 +45,7 @@ acc_cache_map acc_cache_plan(uint32_t channels, const acc_geometry *g)
     return m;
 }
 
-void acc_cache_place(const acc_cache_map *m, acc_cache_part part, uint32_t head, bool value, uint32_t slot,
+void acc_cache_place(const acc_cache_map *m, acc_kv_part part, uint32_t head, bool value, uint32_t slot,
                      uint32_t *channel, uint64_t *line)
 {
     uint32_t block = slot / ACC_ISA_STRIP, first = head * m->spread;
@@ -69,7 +69,7 @@ static size_t byte_of(const acc_cache_map *m, bool four, bool value, uint32_t p,
     return (p / 4 * (m->dims / 32) + d / 16) * 64 + 4 * (d % 16) + p % 4;
 }
 
-void acc_cache_put(const acc_cache_map *m, acc_cache_part part, uint8_t *block, bool value, uint32_t p, uint32_t n,
+void acc_cache_put(const acc_cache_map *m, acc_kv_part part, uint8_t *block, bool value, uint32_t p, uint32_t n,
                    const uint8_t *u, uint16_t scale, uint8_t zero)
 {
     const bool four = m->bits[part] == 4;
@@ -84,7 +84,7 @@ void acc_cache_put(const acc_cache_map *m, acc_cache_part part, uint8_t *block, 
     line[32 + p] = zero;
 }
 
-void acc_cache_dot(const acc_cache_map *m, acc_cache_part part, const uint8_t *block, const int8_t *q, int32_t n[16])
+void acc_cache_dot(const acc_cache_map *m, acc_kv_part part, const uint8_t *block, const int8_t *q, int32_t n[16])
 {
     memset(n, 0, 16 * sizeof *n);
     if (m->bits[part] == 4) {
@@ -99,7 +99,7 @@ void acc_cache_dot(const acc_cache_map *m, acc_cache_part part, const uint8_t *b
         for (uint32_t i = 0; i < 64; i++) n[i / 4] += q[d + i % 4] * (int8_t)block[i];
 }
 
-void acc_cache_weigh(const acc_cache_map *m, acc_cache_part part, const uint8_t *block, const uint32_t p[16],
+void acc_cache_weigh(const acc_cache_map *m, acc_kv_part part, const uint8_t *block, const uint32_t p[16],
                      uint32_t shift, uint32_t *acc)
 {
     const bool four = m->bits[part] == 4;

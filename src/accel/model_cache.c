@@ -5,6 +5,8 @@
 #include "accel/model_internal.h"
 #include "cache/policy.h"
 
+_Static_assert(ACC_ISA_SEGMENT4 == ACC_SEGMENT_KV4 && ACC_ISA_SEGMENT8 == ACC_SEGMENT_KV8, "one length of segments");
+
 /* What both instructions work with. */
 typedef struct unit {
     acc_model *d;
@@ -43,7 +45,7 @@ static bool open_unit(unit *u, acc_model *d, const acc_inst *i)
     return acc_model_load(d, params + (mean ? acc_vector_lines(n, d->channels) : 0), direction, n);
 }
 
-static uint8_t *cache_block(const unit *u, acc_cache_part part, uint32_t head, bool value, uint32_t slot)
+static uint8_t *cache_block(const unit *u, acc_kv_part part, uint32_t head, bool value, uint32_t slot)
 {
     uint32_t channel;
     uint64_t line;
@@ -52,10 +54,10 @@ static uint8_t *cache_block(const unit *u, acc_cache_part part, uint32_t head, b
 }
 
 /* Place of a position that the query at t sees. */
-static uint32_t slot_of(const unit *u, acc_cache_part part, uint64_t pos)
+static uint32_t slot_of(const unit *u, acc_kv_part part, uint64_t pos)
 {
-    if (part == ACC_PART_SINKS) return (uint32_t)pos;
-    if (part == ACC_PART_NEAR) {
+    if (part == ACC_KV_SINKS) return (uint32_t)pos;
+    if (part == ACC_KV_NEAR) {
         const uint32_t back = (uint32_t)(u->t - pos), n = u->g.near_positions;
         return (u->near_slot + n - back) % n;
     }
@@ -65,7 +67,7 @@ static uint32_t slot_of(const unit *u, acc_cache_part part, uint64_t pos)
 
 /* ---- KVW ---- */
 
-static bool put(const unit *u, acc_cache_part part, uint32_t head, bool value, const float *x, const float *direction)
+static bool put(const unit *u, acc_kv_part part, uint32_t head, bool value, const float *x, const float *direction)
 {
     uint8_t codes[ACC_ISA_HEAD_DIM_MAX], zero = 0;
     uint16_t scale;
@@ -81,9 +83,9 @@ static bool put(const unit *u, acc_cache_part part, uint32_t head, bool value, c
 
 static bool put_all(const unit *u, uint32_t head, bool value, const float *x, const float *direction)
 {
-    if (u->t < u->g.sinks) return put(u, ACC_PART_SINKS, head, value, x, NULL);
-    return put(u, ACC_PART_RING, head, value, x, direction) &&
-           (!u->g.near || put(u, ACC_PART_NEAR, head, value, x, NULL));
+    if (u->t < u->g.sinks) return put(u, ACC_KV_SINKS, head, value, x, NULL);
+    return put(u, ACC_KV_WINDOW, head, value, x, direction) &&
+           (!u->g.near || put(u, ACC_KV_NEAR, head, value, x, NULL));
 }
 
 void acc_model_kvw(acc_model *d, const acc_inst *i)
@@ -108,36 +110,10 @@ void acc_model_kvw(acc_model *d, const acc_inst *i)
 
 /* ---- ATT ---- */
 
-typedef struct segment {
-    uint64_t lo, hi;
-    acc_cache_part part;
-} segment;
-
-static uint32_t add_segments(segment *s, uint32_t n, uint64_t lo, uint64_t hi, uint32_t length, acc_cache_part part)
-{
-    while (lo < hi) {
-        const uint64_t room = length - lo % length, next = hi - lo > room ? lo + room : hi;
-        s[n++] = (segment){lo, next, part};
-        lo = next;
-    }
-    return n;
-}
-
-/* In the order of attention; acc_geometry_bad() bounds their number. */
-static uint32_t segments_of(const unit *u, segment *s)
-{
-    const uint64_t begin = acc_policy_window_begin(&u->policy, u->t), near = acc_policy_near_begin(&u->policy, u->t);
-    uint32_t n = add_segments(s, 0, 0, acc_policy_sinks_end(&u->policy, u->t), ACC_ISA_SEGMENT8, ACC_PART_SINKS);
-    n = add_segments(s, n, begin, u->g.near ? near : u->t + 1, u->g.kv_bits == 4 ? ACC_ISA_SEGMENT4 : ACC_ISA_SEGMENT8,
-                     ACC_PART_RING);
-    if (u->g.near && near <= u->t) s[n++] = (segment){near, u->t + 1, ACC_PART_NEAR}; /* one, wherever it lies */
-    return n;
-}
-
 /* One head's walk over one segment: blocks of 16 positions from `start` on. */
 typedef struct walk {
     const unit *u;
-    segment s;
+    acc_kv_cut s;
     uint64_t start;
     uint32_t blocks, head;
 } walk;
@@ -152,7 +128,7 @@ static bool make_query(const walk *w, const float *q, uint64_t pos, int8_t *q8, 
 {
     const unit *u = w->u;
     const uint32_t n = u->g.head_dim;
-    const bool sinks = w->s.part == ACC_PART_SINKS;
+    const bool sinks = w->s.part == ACC_KV_SINKS;
     float cos[ACC_ISA_HEAD_DIM_MAX / 2], sin[ACC_ISA_HEAD_DIM_MAX / 2];
     const uint64_t distance = sinks ? acc_policy_sink_distance(&u->policy, u->t) : u->t - (pos - pos % u->g.page);
     acc_rope_angles(distance, u->steps, n, cos, sin);
@@ -175,7 +151,7 @@ static bool scores(const walk *w, const float *q, float *score, float *max)
     *max = -INFINITY;
     for (uint32_t b = 0; b < w->blocks; b++) {
         const uint64_t pos = w->start + (uint64_t)b * ACC_ISA_STRIP;
-        const bool page = w->s.part != ACC_PART_SINKS && pos % w->u->g.page == 0;
+        const bool page = w->s.part != ACC_KV_SINKS && pos % w->u->g.page == 0;
         if (b == 0 || page) ok &= make_query(w, q, pos, q8, &query);
         const uint8_t *keys = cache_block(w->u, w->s.part, w->head, false, slot_of(w->u, w->s.part, pos));
         const uint8_t *scales = acc_cache_scales(map, w->s.part, keys);
@@ -241,8 +217,9 @@ static void values(const walk *w, const float *weight, float top, float *o)
 
 static void attend(const unit *u, acc_model_head *h, uint32_t head, const float *q, float *out)
 {
-    segment s[ACC_ISA_SEGMENTS_MAX];
-    const uint32_t n = segments_of(u, s), kv_head = head / (u->g.n_heads / u->g.n_kv_heads);
+    acc_kv_cut s[ACC_ISA_SEGMENTS_MAX]; /* acc_geometry_bad() bounds their number */
+    const uint32_t n = acc_policy_cuts(&u->policy, u->g.kv_bits, u->t, s),
+                   kv_head = head / (u->g.n_heads / u->g.n_kv_heads);
     for (uint32_t k = 0; k < n; k++) {
         const uint64_t start = s[k].lo - s[k].lo % ACC_ISA_STRIP;
         const uint32_t blocks = (uint32_t)((s[k].hi - start + ACC_ISA_STRIP - 1) / ACC_ISA_STRIP);

@@ -108,7 +108,7 @@ static uint64_t trace_hash(const void *self)
 /* ---- a cache full of the codes of acc_kv_fill() ---- */
 
 /* Positions [lo, hi) of a part, block by block; a block's other positions hold what they please. */
-static accllm_status fill_part(accel_session *s, acc_cache_part part, uint32_t layer, uint32_t head, bool value,
+static accllm_status fill_part(accel_session *s, acc_kv_part part, uint32_t layer, uint32_t head, bool value,
                                uint64_t lo, uint64_t hi, accllm_error *err)
 {
     const acc_geometry *g = &s->device.h.g;
@@ -122,9 +122,9 @@ static accllm_status fill_part(accel_session *s, acc_cache_part part, uint32_t l
             acc_kv_pseudo(layer, head, value, at + p, g->head_dim, bits, u, &scale, &zero);
             acc_cache_put(&s->map, part, block, value, p, g->head_dim, u, scale, zero);
         }
-        const uint64_t slot = part == ACC_PART_SINKS  ? at
-                              : part == ACC_PART_NEAR ? at % g->near_positions
-                                                      : acc_policy_slot(&s->policy, at);
+        const uint64_t slot = part == ACC_KV_SINKS  ? at
+                              : part == ACC_KV_NEAR ? at % g->near_positions
+                                                    : acc_policy_slot(&s->policy, at);
         uint32_t channel;
         uint64_t line;
         acc_cache_place(&s->map, part, head, value, (uint32_t)slot, &channel, &line);
@@ -149,9 +149,9 @@ static accllm_status fill(void *self, uint64_t depth, accllm_error *err)
     for (uint32_t l = 0; l < s->n_layers; l++)
         for (uint32_t h = 0; h < s->device.h.g.n_kv_heads; h++)
             for (int value = 0; value < 2; value++) {
-                ACC_TRY(fill_part(s, ACC_PART_SINKS, l, h, value, 0, sinks, err));
-                ACC_TRY(fill_part(s, ACC_PART_RING, l, h, value, begin, depth, err));
-                if (s->policy.near) ACC_TRY(fill_part(s, ACC_PART_NEAR, l, h, value, near, depth, err));
+                ACC_TRY(fill_part(s, ACC_KV_SINKS, l, h, value, 0, sinks, err));
+                ACC_TRY(fill_part(s, ACC_KV_WINDOW, l, h, value, begin, depth, err));
+                if (s->policy.near) ACC_TRY(fill_part(s, ACC_KV_NEAR, l, h, value, near, depth, err));
             }
     return ACCLLM_OK;
 }
@@ -165,10 +165,10 @@ static uint64_t kv_bytes_per_token(const void *self)
     const uint64_t first[] = {0, begin, near};
     const uint64_t end[] = {acc_policy_sinks_end(p, t), p->near ? near : t + 1, p->near ? t + 1 : near};
     uint64_t lines = 0;
-    for (int part = 0; part < ACC_PART_COUNT; part++)
+    for (int part = 0; part < ACC_KV_PARTS; part++)
         if (first[part] < end[part])
-            lines += ((end[part] - 1) / 16 - first[part] / 16 + 1) * 2 *
-                     acc_cache_block_lines(&s->map, (acc_cache_part)part);
+            lines +=
+                ((end[part] - 1) / 16 - first[part] / 16 + 1) * 2 * acc_cache_block_lines(&s->map, (acc_kv_part)part);
     return lines * ACC_ISA_LINE_BYTES * s->n_layers * s->device.h.g.n_kv_heads;
 }
 

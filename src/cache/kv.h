@@ -7,6 +7,7 @@
 #ifndef ACC_CACHE_KV_H
 #define ACC_CACHE_KV_H
 
+#include "cache/policy.h"
 #include "kernels/kernels.h"
 
 typedef struct acc_kv_params {
@@ -37,16 +38,6 @@ bool acc_kv_store_value(acc_kv *kv, uint32_t layer, uint32_t head, uint64_t pos,
 
 /* The rotation by a distance of 0 .. max(S, P) + W - 1: cos and sin [head_dim / 2], 64-byte aligned. */
 void acc_kv_angles(const acc_kv *kv, uint64_t distance, const float **cos, const float **sin);
-
-/* The parts of what a query sees, in the order of attention. */
-typedef enum acc_kv_part { ACC_KV_SINKS, ACC_KV_WINDOW, ACC_KV_NEAR } acc_kv_part;
-
-/* One segment of attention: the positions lo <= j < hi of one part, between two multiples of the segment length
- * (docs/numerics.md "Attention of one query and head"). */
-typedef struct acc_kv_cut {
-    uint64_t lo, hi;
-    acc_kv_part part;
-} acc_kv_cut;
 
 /* Segments of the query at t, in order; at most acc_kv_max_cuts(). */
 uint32_t acc_kv_cuts(const acc_kv *kv, uint64_t t, acc_kv_cut *cuts);

@@ -3,7 +3,6 @@
 #define ACC_CACHE_KV_INTERNAL_H
 
 #include "cache/kv.h"
-#include "cache/policy.h"
 
 /* One store (sinks, ring or near ring) holds a lane per layer and KV head; a lane holds the six arrays of `positions`
  * positions, each at a multiple of 64 bytes. */

@@ -14,6 +14,20 @@ typedef struct acc_kv_policy {
     uint32_t n_pages; /* places in the ring */
 } acc_kv_policy;
 
+/* The parts of what a query sees, in the order of attention. */
+typedef enum acc_kv_part { ACC_KV_SINKS, ACC_KV_WINDOW, ACC_KV_NEAR, ACC_KV_PARTS } acc_kv_part;
+
+/* One segment of attention: the positions lo <= j < hi of one part, between two multiples of the segment length
+ * (docs/numerics.md "Attention of one query and head"). */
+typedef struct acc_kv_cut {
+    uint64_t lo, hi;
+    acc_kv_part part;
+} acc_kv_cut;
+
+uint32_t acc_policy_segment(uint32_t bits); /* positions between two cuts of a cache of 4 or 8 bits */
+/* The segments of the query at t over a cache of `bits`, in order; returns their number. */
+uint32_t acc_policy_cuts(const acc_kv_policy *p, uint32_t bits, uint64_t t, acc_kv_cut *cuts);
+
 /* Pages that the ring needs. A chunk is stored before its first query reads, so window + chunk - 1 positions are in use
  * at once, and they may begin and end inside a page. */
 static inline uint64_t acc_policy_pages(uint32_t window, uint32_t chunk, uint32_t page, bool full)

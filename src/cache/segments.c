@@ -2,39 +2,19 @@
 #include "cache/kv_internal.h"
 #include "core/memory.h"
 
-static uint32_t segment_length(uint32_t bits)
-{
-    return bits == 4 ? ACC_SEGMENT_KV4 : ACC_SEGMENT_KV8;
-}
-
-static uint32_t add_cuts(acc_kv_cut *cuts, uint32_t n, uint64_t begin, uint64_t end, uint32_t length, acc_kv_part part)
-{
-    for (uint64_t lo = begin; lo < end;) { /* positions reach 2^64 - 1: compare lengths, not sums */
-        uint64_t room = length - lo % length, hi = end - lo > room ? lo + room : end;
-        cuts[n++] = (acc_kv_cut){lo, hi, part};
-        lo = hi;
-    }
-    return n;
-}
-
 uint32_t acc_kv_cuts(const acc_kv *kv, uint64_t t, acc_kv_cut *cuts)
 {
-    const acc_kv_policy *p = &kv->policy;
-    uint64_t begin = acc_policy_window_begin(p, t), near = acc_policy_near_begin(p, t), end = t + 1;
-    uint32_t n = add_cuts(cuts, 0, 0, acc_policy_sinks_end(p, t), ACC_SEGMENT_KV8, ACC_KV_SINKS);
-    n = add_cuts(cuts, n, begin, p->near ? near : end, segment_length(kv->p.bits), ACC_KV_WINDOW);
-    if (p->near && near < end) cuts[n++] = (acc_kv_cut){near, end, ACC_KV_NEAR}; /* never longer than a segment */
-    return n;
+    return acc_policy_cuts(&kv->policy, kv->p.bits, t, cuts);
 }
 
 uint32_t acc_kv_max_cuts(const acc_kv *kv)
 {
-    return kv->p.sinks / ACC_SEGMENT_KV8 + 1 + kv->p.window / segment_length(kv->p.bits) + 3;
+    return kv->p.sinks / ACC_SEGMENT_KV8 + 1 + kv->p.window / acc_policy_segment(kv->p.bits) + 3;
 }
 
 uint32_t acc_kv_max_pieces(const acc_kv *kv)
 {
-    uint32_t length = segment_length(kv->p.bits);
+    uint32_t length = acc_policy_segment(kv->p.bits);
     uint32_t window = kv->p.page < length ? length / kv->p.page : 1;
     uint32_t near =
         kv->policy.near / kv->p.page + 3; /* begins in one page, ends in another; the ring's end cuts once */
