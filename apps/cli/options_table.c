@@ -65,7 +65,8 @@ const cli_option cli_option_table[] = {
     {"group", 0, NUMBER_CHOICE("N", group, "32|64|128"), CLI_COMPRESS,
      "columns that share a scale: 32, 64, 128 (by the shape)"},
     {"head", 0, CHOICE("FORMAT", head, "w8|w4"), CLI_COMPRESS | CLI_BENCH,
-     "format of embedding and output: w8, w4 (w8; with --target-size what fits best)"},
+     "format of embedding and output: w8, w4 (w8; compress: with --target-size the better, with --recover-from the "
+     "file's)"},
     {"calib", 0, TEXT("FILE", calib), CLI_COMPRESS, "calibration text (built in)"},
     {"calib-tokens", 0, INT("N", calib_tokens, 1, U32), CLI_COMPRESS, "tokens of calibration text to use (32768)"},
     {"target-bpw", 0, REAL("X", target_bpw, 1, 16), CLI_COMPRESS,

@@ -23,7 +23,8 @@ typedef struct accllm_compress_params {
     double target_bpw;       /* > 0: mixed formats with at most so many bits per linear weight */
     uint64_t target_bytes;   /* > 0: mixed formats with a file of at most about that size */
     const char *method;      /* "rtn" or "obs" (default) */
-    const char *head;        /* "w8" (default) or "w4": embedding and lm_head */
+    const char *head;        /* embedding and lm_head: "w8" or "w4"; NULL: with start_path the file's, with target_bytes
+                              * alone the better, else "w8" */
     uint32_t group;          /* 0: by design section 2; 32, 64, 128 */
     const char *calib_path;  /* NULL: the built-in text */
     uint32_t calib_tokens;   /* 0: default */
@@ -33,7 +34,7 @@ typedef struct accllm_compress_params {
     uint32_t recover_length; /* tokens of a training sequence, 32 to 4096; 0: 256 */
     double recover_rate;     /* learning rate relative to each matrix's rms; 0: by the format */
     const char *start_path;  /* recovery starts from this packed file of the same model instead of the solver's codes,
-                              * with its formats (weights NULL); NULL: the solver's */
+                              * with its formats (weights NULL; another head is made anew); NULL: the solver's */
     bool resume;
     bool use_mmap;
     void (*progress)(void *user, const accllm_progress *p);

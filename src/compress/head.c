@@ -7,7 +7,6 @@
  * it is looked up, and every weight of a row counts alike.
  */
 #include <math.h>
-#include <string.h>
 
 #include "compress/head.h"
 #include "core/memory.h"
@@ -91,12 +90,14 @@ static accllm_status make_factor(acc_head_work *w, accllm_error *err)
 {
     acc_hessian h;
     ACC_TRY(acc_hessian_create(&h, w->r->hp->n_embd, err));
-    for (size_t at = 0; at < w->n_tokens; at += ACC_HEAD_ROWS) {
+    accllm_status s = ACCLLM_OK;
+    for (size_t at = 0; s == ACCLLM_OK && at < w->n_tokens; at += ACC_HEAD_ROWS) {
         const uint32_t n = acc_head_piece(w->n_tokens, at);
         acc_head_inputs(w, at, n, w->x);
         acc_hessian_add(w->r->rt->pool, &h, w->x, n);
+        s = acc_check_abort(w->r->rt, err);
     }
-    accllm_status s = acc_factor_for(&w->factor, &h, w->format, ACC_DAMPING, "lm_head", err);
+    if (s == ACCLLM_OK) s = acc_factor_for(&w->factor, &h, w->format, ACC_DAMPING, "lm_head", err);
     acc_hessian_free(&h);
     return s;
 }
@@ -138,7 +139,7 @@ accllm_status acc_head_codes(acc_head_work *w, acc_tensor_id id, uint32_t row, u
     acc_run *r = w->r;
     const bool is_head = id == acc_head_id(r);
     const acc_factor *f = is_head && w->factor.unit ? &w->factor : NULL;
-    const acc_quantize_params params = {.obs = f != NULL, .descent = ACC_DESCENT};
+    const acc_quantize_params params = {.obs = f != NULL, .descent = ACC_DESCENT, .no_rtn = w->no_rtn};
     acc_weight shape;
     ACC_TRY(acc_run_head_shape(r, id, w->format, &shape, err));
     ACC_TRY(r->head_source->read_rows(r->head_source, id, 0, row, n, w->x, err));
@@ -152,8 +153,8 @@ accllm_status acc_head_codes(acc_head_work *w, acc_tensor_id id, uint32_t row, u
 
 /* ---- for the file ---- */
 
-/* One matrix into its blob, its losses into its record. */
-static accllm_status pack_matrix(acc_head_work *w, acc_tensor_id id, uint8_t *blob, acc_tensor_record *rec,
+/* One matrix into its blob; *sum: its losses, of lm_head where it is solved. */
+static accllm_status pack_matrix(acc_head_work *w, acc_tensor_id id, uint8_t *blob, acc_quantize_stats *sum,
                                  accllm_error *err)
 {
     acc_run *r = w->r;
@@ -170,23 +171,28 @@ static accllm_status pack_matrix(acc_head_work *w, acc_tensor_id id, uint8_t *bl
         ACC_TRY(acc_head_codes(w, id, row, acc_head_piece(rows, row), &c, &stats, err));
         acc_codes_pack(&c, shape, blob, row / ACC_TILE_ROWS);
         acc_codes_free(&c);
-        rec->error += stats.error;
-        rec->signal += stats.signal;
-        rec->rtn_error += stats.rtn_error;
-        rec->seconds += stats.seconds;
+        if (!is_head) continue;
+        sum->error += stats.error;
+        sum->signal += stats.signal;
+        sum->rtn_error += stats.rtn_error;
     }
     return ACCLLM_OK;
 }
 
-static accllm_status make(acc_head_work *w, uint8_t *const blob[2], acc_layer_data *d, accllm_error *err)
+static accllm_status make(acc_head_work *w, uint8_t *const blob[2], accllm_error *err)
 {
     acc_run *r = w->r;
+    acc_layer_data d = acc_run_head_sizes(r);
+    acc_quantize_stats sum = {0};
     ACC_TRY(acc_head_prepare(w, err));
-    ACC_TRY(pack_matrix(w, ACC_T_TOKEN_EMBD, blob[0], &d->record[0], err));
-    if (!r->hp->tied) ACC_TRY(pack_matrix(w, ACC_T_OUTPUT, blob[1], &d->record[1], err));
-    for (int i = 0; i < 2; i++) d->blob[i] = blob[i];
-    d->vectors = w->norm;
-    return acc_work_save_layer(&r->work, ACC_WORK_SOLVED, r->hp->n_layers, d, err);
+    ACC_TRY(pack_matrix(w, ACC_T_TOKEN_EMBD, blob[0], &sum, err));
+    if (!r->hp->tied) ACC_TRY(pack_matrix(w, ACC_T_OUTPUT, blob[1], &sum, err));
+    for (int i = 0; i < 2; i++) d.blob[i] = blob[i];
+    d.vectors = w->norm;
+    if (w->factor.unit)
+        acc_run_note(r, "lm_head: loss %.2g of its outputs' energy, %.2g if it were rounded", sum.error / sum.signal,
+                     sum.rtn_error / sum.signal);
+    return acc_work_save_layer(&r->work, ACC_WORK_SOLVED, r->hp->n_layers, &d, err);
 }
 
 bool acc_run_solves_head(const acc_run *r, acc_format format)
@@ -213,16 +219,12 @@ accllm_status acc_run_head(acc_run *r, accllm_error *err)
 {
     acc_head_work w = {
         .r = r, .format = r->head, .hidden = r->hidden, .n_tokens = (size_t)r->cal.n_seqs * r->cal.seq_len};
-    acc_layer_data d = acc_run_head_sizes(r);
+    const acc_layer_data d = acc_run_head_sizes(r);
     void *blob[2] = {NULL, NULL};
     if (r->head_done) return ACCLLM_OK;
     accllm_status s = acc_alloc(&blob[0], d.bytes[0], 1, "packed embedding", err);
     if (s == ACCLLM_OK && d.bytes[1]) s = acc_alloc(&blob[1], d.bytes[1], 1, "packed output", err);
-    if (s == ACCLLM_OK) s = make(&w, (uint8_t *const[2]){blob[0], blob[1]}, &d, err);
-    const acc_tensor_record *t = &d.record[!r->hp->tied];
-    if (s == ACCLLM_OK && t->signal > 0)
-        acc_run_note(r, "lm_head: loss %.2g of its outputs' energy, %.2g if it were rounded", t->error / t->signal,
-                     t->rtn_error / t->signal);
+    if (s == ACCLLM_OK) s = make(&w, (uint8_t *const[2]){blob[0], blob[1]}, err);
     acc_head_work_free(&w);
     for (int i = 0; i < 2; i++) acc_free(blob[i]);
     return s;

@@ -14,11 +14,12 @@ typedef struct acc_head_work {
     acc_format format;
     const float *hidden; /* [n_tokens][n_embd]: states behind the last layer */
     size_t n_tokens;
+    bool no_rtn;          /* rounding is not measured beside the solver */
     float *x;             /* [ACC_HEAD_ROWS][n_embd]: rows of a matrix, or inputs of lm_head */
     double *in, *columns; /* [n_embd]: sums of squares of lm_head's inputs and of its columns */
-    float *norm, *undo,
-        *c;            /* [n_embd]: the output norm; what an embedding row, and lm_head's columns are multiplied by */
-    acc_factor factor; /* of lm_head's inputs, where it is solved */
+    float *norm, *undo;   /* [n_embd], one behind the other: output norm; what an embedding row is multiplied by */
+    float *c;             /* [n_embd]: what lm_head's columns are multiplied by */
+    acc_factor factor;    /* of lm_head's inputs, where it is solved */
 } acc_head_work;
 
 /* The tensor that is lm_head. */
@@ -33,8 +34,8 @@ static inline uint32_t acc_head_piece(size_t total, size_t at)
     return total - at < ACC_HEAD_ROWS ? (uint32_t)(total - at) : ACC_HEAD_ROWS;
 }
 
-/* The channels' scales, and the Hessian of a format that is solved. The first four members are given, the rest is
- * zeroed. */
+/* The channels' scales, and the Hessian of a format that is solved. The members down to no_rtn are given, the
+ * rest is zeroed. */
 accllm_status acc_head_prepare(acc_head_work *w, accllm_error *err) ACC_MUST_CHECK;
 void acc_head_work_free(acc_head_work *w); /* safe on a zeroed struct */
 /* x [n][n_embd] = what lm_head sees of n tokens from `first` on, its channels scaled. */

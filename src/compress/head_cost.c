@@ -1,6 +1,5 @@
 /* What lm_head in a format costs: the divergence itself, from the logits of some tokens before and after. What a tied
- * embedding in that format does to the layers is left out; it is a fraction of it (docs/quality.md, "The output
- * layer"). */
+ * embedding in that format does to the layers is left out. */
 #include <math.h>
 
 #include "compress/head.h"
@@ -88,7 +87,7 @@ static accllm_status measure(head_cost *h, double *nats, accllm_error *err)
 accllm_status acc_head_cost(acc_run *r, acc_format format, const float *hidden, size_t n_tokens, double *nats,
                             accllm_error *err)
 {
-    head_cost h = {.w = {.r = r, .format = format, .hidden = hidden, .n_tokens = n_tokens}};
+    head_cost h = {.w = {.r = r, .format = format, .hidden = hidden, .n_tokens = n_tokens, .no_rtn = true}};
     h.n = n_tokens < TOKENS ? (uint32_t)n_tokens : TOKENS;
     accllm_status s = allocate(&h, err);
     if (s == ACCLLM_OK) s = measure(&h, nats, err);

@@ -284,11 +284,11 @@ static accllm_status embed_tuned(acc_run *r, accllm_error *err)
 accllm_status acc_run_layers(acc_run *r, accllm_error *err)
 {
     layer_work w = {.r = r};
-    const uint32_t n = r->hp->n_layers, first = r->hidden_layers;
+    /* Where a file is started from, what is left for a head of another format is to pass the states on. */
+    const uint32_t n = r->hp->n_layers, first = r->hidden_layers, done = r->start_file ? n : r->resumed;
     if (r->start_file) {
         ACC_TRY(acc_run_copy_start(r, err));
         if (r->head_done) return ACCLLM_OK;
-        r->resumed = n; /* what is left is to pass the states through them */
     }
     accllm_status s = first < n ? layer_work_alloc(&w, err) : ACCLLM_OK;
     r->last_save = acc_seconds();
@@ -296,7 +296,7 @@ accllm_status acc_run_layers(acc_run *r, accllm_error *err)
         double from = fraction_at(r, i), to = fraction_at(r, i + 1);
         w.layer = i;
         s = acc_ref_layer_load(&w.l, r->src, i, err);
-        if (s == ACCLLM_OK) s = i < r->resumed ? resume_layer(&w, from, to, err) : compress_layer(&w, from, to, err);
+        if (s == ACCLLM_OK) s = i < done ? resume_layer(&w, from, to, err) : compress_layer(&w, from, to, err);
         acc_ref_layer_free(&w.l);
         if (s == ACCLLM_OK) s = save_hidden(r, err);
     }

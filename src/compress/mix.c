@@ -1,4 +1,5 @@
-/* Which format and group size each matrix gets: a budget from the target, the choice, and its place in the run. */
+/* Which format and group size each matrix gets, and the head where it is open: a budget from the target, the choice,
+ * and its place in the run. */
 #include "compress/mix.h"
 
 #include <stdio.h>
@@ -91,15 +92,11 @@ static uint32_t choices(const acc_run *r)
     return (uint32_t)matrices(r) + acc_run_chooses_head(r);
 }
 
-static uint64_t head_bytes(const acc_weight *embd, const acc_weight *output, bool tied)
-{
-    return acc_weight_bytes(embd) + (tied ? 0 : acc_weight_bytes(output));
-}
-
 /* What the file holds beside that: vectors, the source's metadata, and a head whose format is given. */
 static uint64_t other_bytes(const acc_run *r)
 {
-    uint64_t n = acc_run_chooses_head(r) ? 0 : head_bytes(&r->plan.embd, &r->plan.output, r->hp->tied);
+    const acc_layer_data head = acc_run_head_sizes(r);
+    uint64_t n = acc_run_chooses_head(r) ? 0 : head.bytes[0] + head.bytes[1];
     n += (uint64_t)(r->n_vectors + 2) * r->hp->n_layers * sizeof(float) + 2ull * r->hp->n_embd * sizeof(float);
     uint64_t metadata = 0;
     if (r->src->meta && acc_gguf_n_tensors(r->src->meta)) metadata = acc_gguf_tensor_at(r->src->meta, 0)->offset;
@@ -169,7 +166,7 @@ static accllm_status fill_bytes(const acc_run *r, acc_costs *costs, accllm_error
     for (int o = ACC_MIX_W4_32; acc_run_chooses_head(r) && o <= ACC_MIX_W8; o++) {
         ACC_TRY(acc_run_head_shape(r, ACC_T_TOKEN_EMBD, acc_mix_options[o].format, &shape, err));
         ACC_TRY(acc_run_head_shape(r, ACC_T_OUTPUT, acc_mix_options[o].format, &output, err));
-        costs->of[matrices(r)][o].bytes = head_bytes(&shape, &output, r->hp->tied);
+        costs->of[matrices(r)][o].bytes = acc_weight_bytes(&shape) + (r->hp->tied ? 0 : acc_weight_bytes(&output));
     }
     return ACCLLM_OK;
 }
@@ -219,8 +216,10 @@ accllm_status acc_run_load_mix(acc_run *r, accllm_error *err)
     if (!acc_run_has_target(r)) return ACCLLM_OK;
     ACC_TRY(acc_alloc(&p, choices(r), sizeof(uint8_t), "formats", err));
     accllm_status s = ACCLLM_OK;
+    const uint8_t *choice = p;
     r->mixed = acc_work_load_mix(&r->work, p, choices(r), ACC_MIX_OPTIONS);
-    if (r->mixed) s = use(r, p, err);
+    if (acc_run_chooses_head(r)) r->mixed = r->mixed && choice[matrices(r)] >= ACC_MIX_W4_32;
+    if (r->mixed) s = use(r, choice, err);
     acc_free(p);
     return s;
 }

@@ -45,7 +45,7 @@ void acc_fisher_free(acc_fisher *f); /* safe on a zeroed struct, zeroes it */
 accllm_status acc_run_costs(acc_run *r, acc_costs *costs, accllm_error *err) ACC_MUST_CHECK;
 
 /*
- * mix.c: chooses an option for each of the matrices with at most `budget` bytes in all: from the smallest ones on,
+ * mix.c: chooses an option for each of costs->n with at most `budget` bytes in all: from the smallest ones on,
  * always the step that saves most loss per byte along the lower convex hull of each matrix's (bytes, loss), as long as
  * one fits. False: even the smallest do not fit; *least is their size.
  */

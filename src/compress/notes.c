@@ -80,14 +80,15 @@ static double head_solver_flops(const acc_run *r)
     return r->hp->n_vocab * square(r->hp->n_embd) * 9;
 }
 
-/* Its states, both packed matrices, and the solver's part of one of them. */
+/* Both packed matrices, and what the solver takes. */
 static void estimate_head(const acc_run *r, estimate *e)
 {
-    const double packed =
-        (double)acc_weight_bytes(&r->plan.embd) + (r->hp->tied ? 0 : (double)acc_weight_bytes(&r->plan.output));
-    const bool solved = acc_run_solves_head(r, r->head);
+    const acc_layer_data d = acc_run_head_sizes(r);
+    const double packed = (double)(d.bytes[0] + d.bytes[1]);
+    const bool open = acc_run_chooses_head(r) && !r->mixed; /* then it may be solved */
+    const bool solved = acc_run_solves_head(r, open ? ACC_FMT_W4 : r->head);
     e->head = packed + (solved ? square(r->hp->n_embd) * 32 : 0);
-    e->head_seconds = solved ? head_solver_flops(r) / flops_per_second(r) : 0;
+    e->head_seconds = solved && !r->head_done ? head_solver_flops(r) / flops_per_second(r) : 0;
     e->output += packed;
 }
 
@@ -115,8 +116,11 @@ static estimate estimate_run(const acc_run *r)
     flops = tokens * (2 * params + 2 * (double)r->cal.seq_len * hp->n_heads * hp->head_dim) * 2;
     e.seconds = (flops + hessian_flops + solver_flops) * hp->n_layers / flops_per_second(r);
     estimate_head(r, &e);
-    if (r->start_file && acc_run_keeps_head(r)) e.seconds = e.head_seconds = 0;
-    if (r->start_file && !acc_run_keeps_head(r)) e.seconds = flops / 2 * hp->n_layers / flops_per_second(r);
+    if (r->start_file) { /* its states are passed through, if at all */
+        const bool kept = acc_run_keeps_head(r) || r->head_done;
+        e.seconds = kept ? 0 : flops / 2 * hp->n_layers / flops_per_second(r);
+        e.head_seconds = kept ? 0 : e.head_seconds;
+    }
     if (acc_run_has_target(r) && !r->mixed) {
         e.sense = acc_run_sense_bytes(r);
         /* All options but W8, which is rounded, are solved. */
@@ -162,7 +166,7 @@ void acc_run_announce(acc_run *r)
     estimate e = estimate_run(r);
     const double rate = r->p->recover_tokens ? acc_gemm_rate(r->rt->pool, true) : 0,
                  recovery = recover_seconds(r, rate);
-    double rest = 1 - (double)r->resumed / r->hp->n_layers;
+    const double rest = r->start_file ? 1 : 1 - (double)r->resumed / r->hp->n_layers;
     const double total = e.sense_seconds + e.seconds + e.head_seconds + recovery;
     r->layers_begin = 0.98 * e.sense_seconds / total;
     r->layers_end = 0.98 * (e.sense_seconds + e.seconds) / total;

@@ -1,13 +1,5 @@
-/* The packed file out of the work folder, and the report beside it. */
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-
+/* The packed file out of the work folder. */
 #include "compress/pipeline.h"
-#include "core/clock.h"
-#include "core/memory.h"
 
 /* What the output is made of. */
 static acc_work_kind kind(const acc_run *r)

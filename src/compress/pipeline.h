@@ -95,8 +95,8 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err);
 
 /* mix.c: formats by sensitivity (--target-bpw, --target-size); nothing without a target */
 bool acc_run_has_target(const acc_run *r);
-bool acc_run_chooses_head(
-    const acc_run *r); /* the format of embedding and lm_head too: of a file's size, without --head */
+/* The format of embedding and lm_head too: a file's size is given, and no --head. */
+bool acc_run_chooses_head(const acc_run *r);
 accllm_status acc_run_mix(acc_run *r, accllm_error *err) ACC_MUST_CHECK;
 double acc_run_sense_bytes(const acc_run *r); /* memory that it will take */
 double acc_run_sense_flops(const acc_run *r); /* of its gradients */

@@ -136,20 +136,62 @@ static accllm_status load_layer(recovery *v, uint32_t layer, accllm_error *err)
     return ACCLLM_OK;
 }
 
+/* c [n_embd]: what lm_head's columns were multiplied by. */
+static accllm_status head_channels(const acc_run *r, float *c, accllm_error *err)
+{
+    ACC_TRY(r->head_source->read_rows(r->head_source, ACC_T_OUTPUT_NORM, 0, 0, 1, c, err));
+    const float *norm = r->outside.vectors;
+    for (uint32_t j = 0; j < r->hp->n_embd; j++) c[j] = norm[j] != 0 ? c[j] / norm[j] : 1;
+    return ACCLLM_OK;
+}
+
+/* Weights between the codes, from the rows that they were made of (their columns times c, NULL: 1): where training
+ * moves a weight little, as in the embedding, what brings it to another code is where it stood. W8 takes the rows; of
+ * W4 each weight comes as near to its row's as the solver's code safely allows. */
+static accllm_status between_codes(recovery *v, acc_train_tensor *t, const float *c, accllm_error *err)
+{
+    const acc_source *src = v->r->head_source;
+    const uint32_t cols = t->shape.cols, group = t->shape.group;
+    void *p;
+    ACC_TRY(acc_alloc(&p, cols, sizeof(float), "embedding row", err));
+    accllm_status s = ACCLLM_OK;
+    float *row = p;
+    for (uint32_t i = 0; s == ACCLLM_OK && i < t->shape.rows; i++) {
+        float *x = t->latent + (size_t)i * cols;
+        s = src->read_rows(src, t->id, 0, i, 1, row, err);
+        for (uint32_t j = 0; s == ACCLLM_OK && j < cols; j++) {
+            const float want = c ? row[j] * c[j] : row[j];
+            const float room =
+                t->log_scale ? 0.4f * expf(t->log_scale[(size_t)i * t->shape.col_groups + j / group]) : INFINITY;
+            x[j] += fminf(fmaxf(want - x[j], -room), room);
+        }
+    }
+    acc_free(p);
+    return s;
+}
+
 static accllm_status load_head(recovery *v, accllm_error *err)
 {
     acc_run *r = v->r;
     const size_t n = r->hp->n_embd;
-    ACC_TRY(acc_run_load_head(r, ACC_WORK_SOLVED, err));
-    for (int i = 0; i < (r->hp->tied ? 1 : 2); i++) {
+    void *c;
+    ACC_TRY(acc_alloc(&c, n, sizeof(float), "channel scales", err));
+    accllm_status s = acc_run_load_head(r, ACC_WORK_SOLVED, err);
+    if (s == ACCLLM_OK) s = head_channels(r, c, err);
+    for (int i = 0; s == ACCLLM_OK && i < (r->hp->tied ? 1 : 2); i++) {
+        acc_train_tensor *t = acc_train_find(&v->student, i ? ACC_T_OUTPUT : ACC_T_TOKEN_EMBD, 0);
         acc_weight w = i ? r->plan.output : r->plan.embd;
         acc_weight_bind(&w, r->outside.blob[i]);
-        acc_train_tensor_unpack(acc_train_find(&v->student, i ? ACC_T_OUTPUT : ACC_T_TOKEN_EMBD, 0), &w);
+        acc_train_tensor_unpack(t, &w);
+        if (!r->start_file || !acc_run_keeps_head(r)) s = between_codes(v, t, i == !r->hp->tied ? c : NULL, err);
     }
-    memcpy(acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent, r->outside.vectors, n * sizeof(float));
-    memcpy(v->student.embd_scale, r->outside.vectors + n, n * sizeof(float));
+    if (s == ACCLLM_OK) {
+        memcpy(acc_train_find(&v->student, ACC_T_OUTPUT_NORM, 0)->latent, r->outside.vectors, n * sizeof(float));
+        memcpy(v->student.embd_scale, r->outside.vectors + n, n * sizeof(float));
+    }
     acc_layer_data_close(&r->outside);
-    return ACCLLM_OK;
+    acc_free(c);
+    return s;
 }
 
 /* Each matrix learns at its format's rate; the others at the mean of these. */

@@ -143,8 +143,9 @@ static accllm_status head_costs(sense *s, accllm_error *err)
 {
     acc_run *r = s->r;
     const uint32_t at = r->hp->n_layers * ACC_N_LINEAR;
+    if (at >= s->costs->n) return ACCLLM_OK;
     acc_run_progress(r, r->layers_begin, "sensitivity: lm_head");
-    for (int o = 0; at < s->costs->n && o < ACC_MIX_OPTIONS; o++) {
+    for (int o = 0; o < ACC_MIX_OPTIONS; o++) {
         acc_cost *cost = &s->costs->of[at][o];
         if (cost->bytes == 0) continue;
         ACC_TRY(acc_head_cost(r, acc_mix_options[o].format, s->states, (size_t)s->fisher.n_seqs * r->cal.seq_len,

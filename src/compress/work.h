@@ -3,9 +3,10 @@
  *
  *   lock            held (flock) by the process that works here
  *   config.json     everything that the result depends on
- *   layer-NNNN.bin  one finished layer: packed weights, float vectors, measurements, checksum
+ *   layer-NNNN.bin  one finished layer: packed weights, float vectors, measurements, checksum; the last is what stands
+ *                   outside the layers
  *   tuned-NNNN.bin  the same after recovery
- *   mix.json        the format and group size of every matrix, where they are mixed
+ *   mix.json        the format and group size of every matrix, where they are mixed, and the head's if it was chosen
  *   recover.bin     where the recovery's training stands
  *   hidden.bin      the calibration tokens' states after the first N layers, so that a resumed run need not recompute
  * them
@@ -73,7 +74,7 @@ void acc_layer_data_close(acc_layer_data *d);
 /* True if the file is there (it may still be damaged). */
 bool acc_work_has_layer(const acc_work *w, acc_work_kind kind, uint32_t layer);
 
-/* The options [n] of all matrices, each below n_options (mix.h); false: no usable file. */
+/* The options [n] of all choices, each below n_options (mix.h); false: no usable file. */
 accllm_status acc_work_save_mix(const acc_work *w, const uint8_t *option, uint32_t n, accllm_error *err) ACC_MUST_CHECK;
 bool acc_work_load_mix(const acc_work *w, uint8_t *option, uint32_t n, uint32_t n_options);
 

@@ -1,5 +1,6 @@
 /* Recovery training as a stage of the compressor: it lowers the divergence from the source, its result is what the
  * file holds, and an interruption anywhere changes no byte. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,8 +93,11 @@ static void another_head(fixture *f, double divergence)
     acc_packed *m;
     f->p.head = "w4";
     f->p.resume = false;
-    must_compress(f, NULL);
+    accllm_compress_result r;
+    must_compress(f, &r);
+    assert_int_equal(r.resumed_layers, 0);
     assert_non_null(strstr(f->watch.notes, "lm_head: loss"));
+    const unsigned calls = f->watch.calls;
     note_of(f, &before, &after);
     assert_true(before < divergence * 1.2 + 1e-3 && after <= before);
     assert_int_equal(acc_packed_open(&m, f->out, true, true, NULL), ACCLLM_OK);
@@ -101,7 +105,7 @@ static void another_head(fixture *f, double divergence)
     assert_int_equal(m->layers[0].q.format, ACC_FMT_W2S);
     acc_packed_free(&m);
     acc_file want = read_output(f);
-    for (unsigned i = 4; i < 7; i++) interrupt_and_resume(f, f->watch.calls * i / 10, &want, NULL);
+    for (unsigned i = 4; i < 7; i++) interrupt_and_resume(f, calls * i / 10, &want, NULL);
     acc_file_close(&want);
     f->p.head = NULL;
 }
@@ -249,6 +253,45 @@ static void a_text_too_short_to_hold_out_is_not_judged(void **state)
     finish(&f);
 }
 
+static float *head_rows(const char *path, size_t *n)
+{
+    acc_packed *m;
+    assert_int_equal(acc_packed_open(&m, path, true, true, NULL), ACCLLM_OK);
+    assert_int_equal(m->output.format, ACC_FMT_W4);
+    *n = (size_t)m->output.rows * m->output.cols;
+    float *x = malloc(*n * sizeof *x);
+    assert_non_null(x);
+    for (uint32_t i = 0; i < m->output.rows; i++) acc_weight_dequant_row(&m->output, i, x + (size_t)i * m->output.cols);
+    acc_packed_free(&m);
+    return x;
+}
+
+/* Training starts from weights between the solver's codes, but from these codes. */
+static void training_starts_at_the_solvers_head(void **state)
+{
+    (void)state;
+    for (int tied = 0; tied < 2; tied++) {
+        tiny_options o = tiny_defaults();
+        fixture f;
+        size_t n;
+        o.n_ctx = 64;
+        o.tied = tied;
+        start(&f, &o);
+        f.p.head = "w4";
+        must_compress(&f, NULL);
+        float *want = head_rows(f.out, &n), most = 0;
+        f.p.recover_tokens = TOKENS;
+        f.p.recover_rate = 1e-9; /* moves nothing */
+        must_compress(&f, NULL);
+        float *got = head_rows(f.out, &n);
+        for (size_t i = 0; i < n; i++) most = fmaxf(most, fabsf(want[i]));
+        for (size_t i = 0; i < n; i++) assert_true(fabsf(want[i] - got[i]) <= 0.01f * most); /* no step */
+        free(want);
+        free(got);
+        finish(&f);
+    }
+}
+
 /* A kill while the best so far is saved leaves layers of two steps. */
 static void layers_of_two_steps_are_refused(void **state)
 {
@@ -344,6 +387,7 @@ int main(void)
         cmocka_unit_test(another_text_is_another_run),
         cmocka_unit_test(recovery_may_be_added_by_resuming),
         cmocka_unit_test(a_text_too_short_to_hold_out_is_not_judged),
+        cmocka_unit_test(training_starts_at_the_solvers_head),
         cmocka_unit_test(layers_of_two_steps_are_refused),
         cmocka_unit_test(a_start_gives_its_heads_format),
         cmocka_unit_test(too_little_text_is_refused),
