@@ -10,6 +10,7 @@
 
 #include "compress/head.h"
 #include "core/memory.h"
+#include "reference/tape.h"
 
 /* c = rms(input)^p / rms(column)^0.4 about its geometric mean: the least sum of what the bits of inputs and of weights
  * cost on SmolLM2-135M, in nats per token (docs/quality.md, "The output layer"). */
@@ -21,13 +22,8 @@
 void acc_head_inputs(const acc_head_work *w, size_t first, uint32_t n, float *x)
 {
     const acc_hparams *hp = w->r->hp;
-    const float *h = w->hidden + first * hp->n_embd;
-    for (uint32_t i = 0; i < n; i++, h += hp->n_embd, x += hp->n_embd) {
-        double square = 0;
-        for (uint32_t j = 0; j < hp->n_embd; j++) square += (double)h[j] * (double)h[j];
-        const double by = 1 / sqrt(square / hp->n_embd + (double)hp->norm_eps);
-        for (uint32_t j = 0; j < hp->n_embd; j++) x[j] = (float)((double)h[j] * by) * w->norm[j];
-    }
+    /* States that are not finite show in the Hessian. */
+    (void)acc_tape_norm(w->r->rt, w->hidden + first * hp->n_embd, w->norm, n, hp->n_embd, hp->norm_eps, false, x);
 }
 
 /* a [cols] += squares of x's columns. */

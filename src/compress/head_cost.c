@@ -1,10 +1,9 @@
 /* What lm_head in a format costs: the divergence itself, from the logits of some tokens before and after. What a tied
  * embedding in that format does to the layers is left out. */
-#include <math.h>
-
 #include "compress/head.h"
 #include "core/memory.h"
 #include "gemm/gemm.h"
+#include "reference/logits.h"
 
 #define TOKENS 256u /* spread evenly */
 
@@ -50,23 +49,6 @@ static accllm_status logits_of_rows(head_cost *h, uint32_t row, uint32_t n, accl
     return ACCLLM_OK;
 }
 
-static double log_sum(const float *x, uint32_t n)
-{
-    double max = -INFINITY, sum = 0;
-    for (uint32_t i = 0; i < n; i++) max = fmax(max, (double)x[i]);
-    for (uint32_t i = 0; i < n; i++) sum += exp((double)x[i] - max);
-    return max + log(sum);
-}
-
-/* KL(a || b) of two rows of logits. */
-static double divergence(const float *a, const float *b, uint32_t n)
-{
-    const double la = log_sum(a, n), lb = log_sum(b, n);
-    double sum = 0;
-    for (uint32_t i = 0; i < n; i++) sum += exp((double)a[i] - la) * (((double)a[i] - la) - ((double)b[i] - lb));
-    return sum;
-}
-
 static accllm_status measure(head_cost *h, double *nats, accllm_error *err)
 {
     const acc_hparams *hp = h->w.r->hp;
@@ -78,7 +60,7 @@ static accllm_status measure(head_cost *h, double *nats, accllm_error *err)
     double sum = 0;
     for (uint32_t i = 0; i < h->n; i++) {
         const size_t at = (size_t)i * hp->n_vocab;
-        sum += divergence(h->logit[0] + at, h->logit[1] + at, hp->n_vocab);
+        sum += acc_divergence(h->logit[0] + at, h->logit[1] + at, hp->n_vocab);
     }
     *nats = sum / h->n;
     return ACCLLM_OK;

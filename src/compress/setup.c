@@ -275,7 +275,7 @@ json_t *acc_run_config(const acc_run *r, accllm_error *err)
                    {"calibration length", r->cal.seq_len},
                    {"recovery rate, millionths", (uint64_t)(r->p->recover_rate * 1e6)},
                    {"recovery sequence length", acc_run_recover_length(r)},
-                   {"solver revision", 8}};
+                   {"solver revision", 9}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         (void)json_object_set_new(o, numbers[i].key, json_integer((json_int_t)numbers[i].value));
     put_hash(o, "source", sample_hash(&f));

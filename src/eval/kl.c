@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "eval/walk.h"
+#include "reference/logits.h"
 
 typedef struct kl_run {
     const accllm_ppl_params *p;
@@ -22,21 +23,9 @@ static size_t argmax(const float *x, size_t n)
     return best;
 }
 
-/* sum over the vocabulary of P (log P - log Q), in double. */
-static double divergence(const float *p, const float *q, size_t n, double log_p, double log_q)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        double lp = (double)p[i] - log_p;
-        if (lp > -700) sum += exp(lp) * (lp - ((double)q[i] - log_q));
-    }
-    return sum;
-}
-
 static accllm_status compare(kl_run *run, size_t target, const float *p, const float *q, accllm_error *err)
 {
-    double log_p = acc_log_sum_exp(p, run->n_vocab), log_q = acc_log_sum_exp(q, run->n_vocab);
-    double kl = divergence(p, q, run->n_vocab, log_p, log_q);
+    double kl = acc_divergence(p, q, run->n_vocab);
     if (!isfinite(kl)) return acc_fail(err, ACCLLM_E_NUMERIC, "the divergence at token %zu is not finite", target);
     run->kl += kl;
     run->agree += argmax(p, run->n_vocab) == argmax(q, run->n_vocab);

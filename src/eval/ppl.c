@@ -6,6 +6,7 @@
 #include "core/clock.h"
 #include "core/memory.h"
 #include "eval/walk.h"
+#include "reference/logits.h"
 
 void accllm_ppl_params_init(accllm_ppl_params *p)
 {

@@ -5,6 +5,7 @@
 
 #include "eval/task.h"
 #include "eval/walk.h"
+#include "reference/logits.h"
 
 void acc_task_tokens_free(acc_task_tokens *t, uint32_t n)
 {

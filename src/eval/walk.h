@@ -50,7 +50,4 @@ accllm_status acc_walk_tokenize(const accllm_model *m, const char *text, size_t 
                                 int32_t **ids, size_t *n, int32_t *bos, accllm_bos *mode,
                                 accllm_error *err) ACC_MUST_CHECK;
 
-/* log(sum(exp(x))) in double. */
-double acc_log_sum_exp(const float *x, size_t n);
-
 #endif

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "eval/walk.h"
+#include "reference/logits.h"
 
 #define N 103u
 
