@@ -41,8 +41,8 @@ static bool group_fits(acc_format f, const acc_weight_ops *ops, uint32_t group, 
     return f != ACC_FMT_W2S || ops->magnitude(l1, l2) * group <= 1024;
 }
 
-/* W4: 32, an eighth of a bit more than 64 and a quarter less error (docs/quality.md, "One-shot W4"). Else the largest of
- * 128, 64, 32 that divides cols, or the one with the fewest bytes, ties to the larger. */
+/* W4: 32, an eighth of a bit more than 64 and a quarter less error (docs/quality.md, "One-shot W4"). Else the largest
+ * of 128, 64, 32 that divides cols, or the one with the fewest bytes, ties to the larger. */
 static uint32_t choose_group(acc_format f, const acc_weight_ops *ops, uint32_t cols, uint32_t l1, uint32_t l2)
 {
     if (f == ACC_FMT_W4) return 32;
