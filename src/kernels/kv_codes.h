@@ -98,4 +98,55 @@ ACC_INLINE bool acc_kv4_key_by(acc_range_fn *range, acc_products_fn *products, a
     return true;
 }
 
+/* ---- for sets whose loops want n in multiples of 16 ---- */
+
+/* A vector of at most ACC_MAX_HEAD_DIM, with zeros up to a multiple of 16, which change no bound and no sum. */
+typedef struct acc_kv_padded {
+    _Alignas(64) float x[ACC_MAX_HEAD_DIM];
+    uint32_t n; /* the multiple of 16 */
+} acc_kv_padded;
+
+ACC_INLINE void acc_kv_pad(const float *x, uint32_t n, acc_kv_padded *p)
+{
+    p->n = (n + 15) / 16 * 16;
+    if (p->n > n) memset(p->x + p->n - 16, 0, 16 * sizeof *p->x);
+    memcpy(p->x, x, n * sizeof *x);
+}
+
+ACC_INLINE bool acc_kv4_by16(acc_range_fn *range, acc_kv_codes_fn *codes, const float *x, uint32_t n, uint8_t *u,
+                             uint16_t *scale, uint8_t *zero)
+{
+    acc_kv_padded p;
+    uint8_t all[ACC_MAX_HEAD_DIM];
+    acc_kv_pad(x, n, &p);
+    if (!acc_kv4_by(range, codes, p.x, p.n, all, scale, zero)) return false;
+    memcpy(u, all, n);
+    return true;
+}
+
+ACC_INLINE bool acc_kv8_by16(acc_max_abs_fn *max_abs, acc_kv_codes_fn *codes, const float *x, uint32_t n, int8_t *u,
+                             uint16_t *scale)
+{
+    acc_kv_padded p;
+    int8_t all[ACC_MAX_HEAD_DIM];
+    acc_kv_pad(x, n, &p);
+    if (!acc_kv8_by(max_abs, codes, p.x, p.n, all, scale)) return false;
+    memcpy(u, all, n);
+    return true;
+}
+
+ACC_INLINE bool acc_kv4_key_by16(acc_range_fn *range, acc_products_fn *products, acc_key_codes_fn *key_codes,
+                                 acc_kv_codes_fn *codes, const float *x, uint32_t n, const float *direction, uint8_t *u,
+                                 uint16_t *scale, uint8_t *zero)
+{
+    acc_kv_padded p, m;
+    uint8_t all[ACC_MAX_HEAD_DIM];
+    acc_kv_pad(x, n, &p);
+    if (direction) acc_kv_pad(direction, n, &m);
+    if (!acc_kv4_key_by(range, products, key_codes, codes, p.x, p.n, direction ? m.x : NULL, all, scale, zero))
+        return false;
+    memcpy(u, all, n);
+    return true;
+}
+
 #endif

@@ -72,37 +72,45 @@ static inline unsigned acc_kv4_value_shift(uint32_t d)
     return d >> 2 & 4;
 }
 
-/* Replaces one nibble (code 0..15). */
-static inline void acc_kv4_put(uint8_t *byte, unsigned shift, uint8_t code)
+/* Code d of a vector of head_dim codes; those beyond are 0. */
+static inline uint8_t acc_kv_code(const uint8_t *codes, uint32_t d, uint32_t head_dim)
 {
-    *byte = (uint8_t)((*byte & ~(15u << shift)) | (unsigned)code << shift);
+    return d < head_dim ? codes[d] : 0;
 }
 
 /* Writes the codes of one vector; codes [head_dim], dimensions from head_dim to dims are set to 0. */
 static inline void acc_kv4_write_key(uint8_t *keys, uint32_t pos, uint32_t head_dim, const uint8_t *codes)
 {
-    uint32_t dims = acc_kv_dims(head_dim);
-    for (uint32_t d = 0; d < dims; d++)
-        acc_kv4_put(keys + acc_kv4_key_at(pos, d, dims), acc_kv4_key_shift(d), d < head_dim ? codes[d] : 0);
+    const uint32_t dims = acc_kv_dims(head_dim);
+    for (uint32_t d = 0; d < dims; d += 8)
+        for (uint32_t i = 0; i < 4; i++)
+            keys[acc_kv4_key_at(pos, d, dims) + i] =
+                (uint8_t)(acc_kv_code(codes, d + i, head_dim) | acc_kv_code(codes, d + 4 + i, head_dim) << 4);
 }
 
 static inline void acc_kv4_write_value(uint8_t *values, uint32_t pos, uint32_t head_dim, const uint8_t *codes)
 {
-    uint32_t dims = acc_kv_dims(head_dim);
-    for (uint32_t d = 0; d < dims; d++)
-        acc_kv4_put(values + acc_kv4_value_at(pos, d, dims), acc_kv4_value_shift(d), d < head_dim ? codes[d] : 0);
+    const uint32_t dims = acc_kv_dims(head_dim);
+    for (uint32_t d = 0; d < dims; d += 32)
+        for (uint32_t i = 0; i < 16; i++)
+            values[acc_kv4_value_at(pos, d, dims) + 4 * i] =
+                (uint8_t)(acc_kv_code(codes, d + i, head_dim) | acc_kv_code(codes, d + 16 + i, head_dim) << 4);
 }
 
 static inline void acc_kv8_write_key(uint8_t *keys, uint32_t pos, uint32_t head_dim, const int8_t *codes)
 {
-    uint32_t dims = acc_kv_dims(head_dim);
-    for (uint32_t d = 0; d < dims; d++) keys[acc_kv8_key_at(pos, d, dims)] = d < head_dim ? (uint8_t)codes[d] : 0;
+    const uint32_t dims = acc_kv_dims(head_dim);
+    for (uint32_t d = 0; d < dims; d += 4)
+        for (uint32_t i = 0; i < 4; i++)
+            keys[acc_kv8_key_at(pos, d, dims) + i] = acc_kv_code((const uint8_t *)codes, d + i, head_dim);
 }
 
 static inline void acc_kv8_write_value(uint8_t *values, uint32_t pos, uint32_t head_dim, const int8_t *codes)
 {
-    uint32_t dims = acc_kv_dims(head_dim);
-    for (uint32_t d = 0; d < dims; d++) values[acc_kv8_value_at(pos, d, dims)] = d < head_dim ? (uint8_t)codes[d] : 0;
+    const uint32_t dims = acc_kv_dims(head_dim);
+    for (uint32_t d = 0; d < dims; d += 16)
+        for (uint32_t i = 0; i < 16; i++)
+            values[acc_kv8_value_at(pos, d, dims) + 4 * i] = acc_kv_code((const uint8_t *)codes, d + i, head_dim);
 }
 
 #endif

@@ -112,6 +112,25 @@ static void bench_query(const acc_kernels *k, uint32_t dim)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) acc_free(all[i]);
 }
 
+static void bench_kv(const acc_kernels *k, uint32_t dim)
+{
+    float *x = floats(dim, 1), *c = floats(dim / 2, 2), *s = floats(dim / 2, 3), *mu = floats(dim, 4);
+    float *y = floats(acc_kv_dims(dim), 5);
+    uint8_t *u = bytes(dim, 6), zero;
+    uint16_t scale;
+    double ns;
+    BEST_NS(ns, k->kv_turn(x, c, s, mu, dim, acc_hadamard_block(dim), y));
+    (void)printf("kv_turn,%s,%u,%.0f,%.3f ns/element\n", k->name, dim, ns, ns / dim);
+    BEST_NS(ns, (void)k->kv4(x, dim, u, &scale, &zero));
+    (void)printf("kv4,%s,%u,%.0f,%.3f ns/element\n", k->name, dim, ns, ns / dim);
+    BEST_NS(ns, (void)k->kv4_key(x, dim, mu, u, &scale, &zero));
+    (void)printf("kv4_key,%s,%u,%.0f,%.3f ns/element\n", k->name, dim, ns, ns / dim);
+    BEST_NS(ns, (void)k->kv8(x, dim, (int8_t *)u, &scale));
+    (void)printf("kv8,%s,%u,%.0f,%.3f ns/element\n", k->name, dim, ns, ns / dim);
+    void *all[] = {x, c, s, mu, y, u};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) acc_free(all[i]);
+}
+
 void bench_other(const acc_kernels *k)
 {
     static const uint32_t shapes[][2] = {{64, 3}, {64, 1}, {64, 4}, {64, 7}, {128, 1}, {128, 4}};
@@ -123,6 +142,8 @@ void bench_other(const acc_kernels *k)
     bench_attn(k, 8, 64, 3, 16);
     bench_query(k, 64);
     bench_query(k, 128);
+    bench_kv(k, 64);
+    bench_kv(k, 128);
     bench_vectors(k, 576);
     bench_vectors(k, 1536);
 }

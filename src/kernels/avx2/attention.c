@@ -9,9 +9,6 @@
 #include "kernels/avx2/dots.h"
 #include "kernels/kv_layout.h"
 
-/* Strips whose values stay in the L1 cache while the dimensions are walked. */
-#define VALUE_STRIPS 16u
-
 ACC_INLINE size_t block_bytes(uint32_t dims, const int bits)
 {
     return bits == 4 ? acc_kv4_block_bytes(dims) : acc_kv8_block_bytes(dims);
@@ -38,6 +35,7 @@ ACC_INLINE void dot(const uint8_t *lines, const acc_attn_query *q, uint32_t dims
     const __m256i flip = _mm256_set1_epi8(-128), zero = _mm256_setzero_si256();
     ACC_UNROLL for (int h = 0; h < nh; h++) out[h][0] = out[h][1] = zero;
     for (uint32_t d = 0; d < dims; d += 32, lines += bits == 4 ? 256 : 512) {
+        attn_ask(lines, bits == 4 ? 256 : 512);
         __m256i acc[ACC_ATTN_GROUP][2][4]; /* 8 products of at most 2 * 15 * 127 each: below 2^15 */
         ACC_UNROLL for (int i = 0; i < 8; i++)
         {
@@ -68,7 +66,8 @@ ACC_INLINE void strip_scores(const acc_attn_piece *k, uint32_t strip, const acc_
                              const int bits, const int nh, __m256 s[ACC_ATTN_GROUP][2])
 {
     __m256i n[ACC_ATTN_GROUP][2];
-    dot(k->k + strip * block_bytes(dims, bits), q, dims, bits, nh, n);
+    const uint8_t *lines = k->k + strip * block_bytes(dims, bits);
+    dot(lines, q, dims, bits, nh, n);
     ACC_UNROLL for (int j = 0; j < 2; j++)
     {
         uint32_t at = 16 * strip + 8 * (uint32_t)j;
@@ -103,44 +102,45 @@ static int32_t probabilities(float *w, const uint8_t *vzero, uint32_t strips, fl
     return _mm_cvtsi128_si32(_mm_add_epi32(z, _mm_shuffle_epi32(z, 0xb1)));
 }
 
-/* t->acc (dimensions d on of half a line, and those 16 up) += the strips' (sum p * u) << x. */
-ACC_INLINE void half_line(const uint8_t *lines, size_t block, uint32_t strips, acc_attn_scratch *t, uint32_t at,
-                          uint32_t d, const int bits, const int nh)
+/* t->acc (dimensions d on of half a line, and those 16 up) += (sum p * u) << x of strip `at`. */
+ACC_INLINE void half_line(const uint8_t *line, size_t group, acc_attn_scratch *t, uint32_t at, uint32_t d,
+                          const int bits, const int nh)
 {
-    for (uint32_t b = 0; b < strips; b++, lines += block) {
-        __m256i v[4][2];
-        ACC_UNROLL for (int j = 0; j < 4; j++) ACC_UNROLL for (int part = 0; part < 2; part++) v[j][part] =
-            codes_of(lines + (size_t)j * (block / 4), bits, part);
-        ACC_UNROLL for (int h = 0; h < nh; h++)
+    __m256i v[4][2];
+    ACC_UNROLL for (int j = 0; j < 4; j++) ACC_UNROLL for (int part = 0; part < 2; part++) v[j][part] =
+        codes_of(line + (size_t)j * group, bits, part);
+    ACC_UNROLL for (int h = 0; h < nh; h++)
+    {
+        const uint8_t *p = (const uint8_t *)t->s[h] + 16 * (size_t)at;
+        const uint32_t shift = t->shift[h][at];
+        __m256i sum[2]; /* 4 * 2 * 255 * 15: below 2^15 */
+        ACC_UNROLL for (int j = 0; j < 4; j++)
         {
-            const uint8_t *p = (const uint8_t *)t->s[h] + 16 * (size_t)(at + b);
-            const uint32_t shift = t->shift[h][at + b];
-            __m256i sum[2]; /* 4 * 2 * 255 * 15: below 2^15 */
-            ACC_UNROLL for (int j = 0; j < 4; j++)
-            {
-                const __m256i four = broadcast4(p + 4 * j);
-                ACC_UNROLL for (int part = 0; part < 2; part++) sum[part] =
-                    j ? acc_add_bytes(sum[part], four, v[j][part])
-                      : acc_first_bytes(_mm256_setzero_si256(), four, v[j][part]);
-            }
-            ACC_UNROLL for (int part = 0; part < 2; part++)
-            {
-                int32_t *acc = &t->acc[h][d + 16 * (uint32_t)part];
-                store256(acc, _mm256_add_epi32(load256(acc), acc_shifted(sum[part], shift)));
-            }
+            const __m256i four = broadcast4(p + 4 * j);
+            ACC_UNROLL for (int part = 0; part < 2; part++) sum[part] =
+                j ? acc_add_bytes(sum[part], four, v[j][part])
+                  : acc_first_bytes(_mm256_setzero_si256(), four, v[j][part]);
+        }
+        ACC_UNROLL for (int part = 0; part < 2; part++)
+        {
+            int32_t *acc = &t->acc[h][d + 16 * (uint32_t)part];
+            store256(acc, _mm256_add_epi32(load256(acc), acc_shifted(sum[part], shift)));
         }
     }
 }
 
+/* Strip by strip, as the values stand in memory. */
 ACC_INLINE void run_values(const acc_attn_run *r, uint32_t dims, acc_attn_scratch *t, const int bits, const int nh)
 {
     const size_t block = block_bytes(dims, bits);
-    for (uint32_t b = 0; b < r->n; b += VALUE_STRIPS) {
-        uint32_t strips = r->n - b < VALUE_STRIPS ? r->n - b : VALUE_STRIPS;
-        const uint8_t *lines = r->piece->v + (r->from + b) * block;
-        for (uint32_t d = 0; d < dims; d += d % 32 ? 24 : 8)
-            half_line(lines + d / 32 * (bits == 4 ? 64 : 128) + d % 32 * 4, block, strips, t, r->at + b, d, bits, nh);
-    }
+    const uint8_t *lines = r->piece->v + r->from * block;
+    for (uint32_t b = 0; b < r->n; b++, lines += block)
+        for (uint32_t d = 0; d < dims; d += 32) {
+            const uint8_t *line = lines + d / 32 * (bits == 4 ? 64 : 128);
+            half_line(line, block / 4, t, r->at + b, d, bits, nh);
+            half_line(line + 32, block / 4, t, r->at + b, d + 8, bits, nh);
+            ACC_UNROLL for (int j = 0; j < 4; j++) attn_ask(line + (size_t)j * (block / 4), bits == 4 ? 64 : 128);
+        }
 }
 
 /* One group of nh heads from head h0 on. */

@@ -4,6 +4,15 @@
 
 #include "kernels/avx2/softmax.h"
 
+/* Keys and values stand in the order in which they are read, and are asked for so far ahead. At Llama-2-7B's shape,
+ * position 2,048, attention takes 3 % more time with 1,024 or 4,096 bytes. */
+#define ATTN_AHEAD 2048
+
+ACC_INLINE void attn_ask(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + ATTN_AHEAD + i, _MM_HINT_T0);
+}
+
 /* s = float(n) * (kscale * c) + beta */
 ACC_INLINE __m256 attn_score(__m256i n, __m256 kscale, const acc_attn_query *q)
 {

@@ -7,8 +7,6 @@
 #include "kernels/avx2/attn.h"
 #include "kernels/kv_layout.h"
 
-#define VALUE_STRIPS 8u
-
 ACC_INLINE void strip_scores(const acc_attn_piece *k, uint32_t strip, const acc_attn_query *q, uint32_t dims,
                              const int nh, __m256 s[ACC_ATTN_GROUP][2])
 {
@@ -17,6 +15,7 @@ ACC_INLINE void strip_scores(const acc_attn_piece *k, uint32_t strip, const acc_
     __m256i n[ACC_ATTN_GROUP][2];
     ACC_UNROLL for (int h = 0; h < nh; h++) n[h][0] = n[h][1] = _mm256_setzero_si256();
     for (uint32_t d = 0; d < dims; d += 4, lines += 64) {
+        attn_ask(lines, 64);
         __m256i x[2] = {load256(lines), load256(lines + 32)};
         __m256i a[2] = {_mm256_abs_epi8(x[0]), _mm256_abs_epi8(x[1])};
         ACC_UNROLL for (int h = 0; h < nh; h++)
@@ -47,39 +46,36 @@ static void probabilities(float *w, uint32_t strips, float inv)
     }
 }
 
-/* acc (eight dimensions, each in two neighbouring halves) += the strips' (p << x) * u. */
-ACC_INLINE void half_line(const uint8_t *lines, size_t block, size_t group, uint32_t strips, const acc_attn_scratch *t,
-                          uint32_t at, const int nh, __m256i acc[ACC_ATTN_GROUP][2])
+/* t->acc (eight dimensions from d on, each in two neighbouring halves) += (p << x) * u of strip `at`. */
+ACC_INLINE void half_line(const uint8_t *line, size_t group, acc_attn_scratch *t, uint32_t at, uint32_t d, const int nh)
 {
-    for (uint32_t b = 0; b < strips; b++, lines += block) ACC_UNROLL for (int j = 0; j < 4; j++)
+    __m256i v[4][2];
+    ACC_UNROLL for (int j = 0; j < 4; j++) ACC_UNROLL for (int i = 0; i < 2; i++) v[j][i] =
+        _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(line + (size_t)j * group + 16 * i)));
+    ACC_UNROLL for (int h = 0; h < nh; h++)
+    {
+        int32_t *acc = &t->acc[h][2 * d];
+        __m256i sum[2] = {load256(acc), load256(acc + 8)};
+        ACC_UNROLL for (int j = 0; j < 4; j++)
         {
-            const uint8_t *line = lines + (size_t)j * group;
-            __m256i v[2] = {_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)line)),
-                            _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(line + 16)))};
-            ACC_UNROLL for (int h = 0; h < nh; h++)
-            {
-                __m256i p = broadcast8((const uint16_t *)t->s[h] + 16 * (size_t)(at + b) + 4 * j);
-                ACC_UNROLL for (int i = 0; i < 2; i++) acc[h][i] =
-                    _mm256_add_epi32(acc[h][i], _mm256_madd_epi16(p, v[i]));
-            }
+            const __m256i p = broadcast8((const uint16_t *)t->s[h] + 16 * (size_t)at + 4 * j);
+            ACC_UNROLL for (int i = 0; i < 2; i++) sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(p, v[j][i]));
         }
+        ACC_UNROLL for (int i = 0; i < 2; i++) store256(acc + 8 * i, sum[i]);
+    }
 }
 
+/* Strip by strip, as the values stand in memory. */
 ACC_INLINE void run_values(const acc_attn_run *r, uint32_t dims, acc_attn_scratch *t, const int nh)
 {
-    size_t block = acc_kv8_block_bytes(dims), group = block / 4;
-    for (uint32_t b = 0; b < r->n; b += VALUE_STRIPS) {
-        uint32_t strips = r->n - b < VALUE_STRIPS ? r->n - b : VALUE_STRIPS;
-        const uint8_t *lines = r->piece->v + (r->from + b) * block;
-        for (uint32_t d = 0; d < dims; d += 8) {
-            __m256i acc[ACC_ATTN_GROUP][2];
-            ACC_UNROLL for (int h = 0; h < nh; h++) ACC_UNROLL for (int i = 0; i < 2; i++) acc[h][i] =
-                load256(&t->acc[h][2 * d + 8 * (uint32_t)i]);
-            half_line(lines + 4 * d, block, group, strips, t, r->at + b, nh, acc);
-            ACC_UNROLL for (int h = 0; h < nh; h++) ACC_UNROLL for (int i = 0; i < 2; i++)
-                store256(&t->acc[h][2 * d + 8 * (uint32_t)i], acc[h][i]);
+    const size_t block = acc_kv8_block_bytes(dims), group = block / 4;
+    const uint8_t *lines = r->piece->v + r->from * block;
+    for (uint32_t b = 0; b < r->n; b++, lines += block)
+        for (uint32_t d = 0; d < dims; d += 16) {
+            half_line(lines + 4 * d, group, t, r->at + b, d, nh);
+            half_line(lines + 4 * d + 32, group, t, r->at + b, d + 8, nh);
+            ACC_UNROLL for (int j = 0; j < 4; j++) attn_ask(lines + 4 * d + (size_t)j * group, 64);
         }
-    }
 }
 
 ACC_INLINE void heads(const acc_attn_segment *g, uint32_t h0, const int nh, acc_attn_scratch *t)

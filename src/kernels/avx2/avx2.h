@@ -17,7 +17,8 @@ acc_attn_fn acc_avx2_attn4, acc_avx2_attn8, acc_avxvnni_attn4, acc_avxvnni_attn8
 
 /* Pieces of "avx2": each overrides its own part of the table. acc_kernels_init_avx2() calls them all. */
 void acc_kernels_init_avx2_linear(acc_kernels *k); /* w[] */
-void acc_kernels_init_avx2_attn(acc_kernels *k);   /* attn4, attn8, attn_query */
+void acc_kernels_init_avx2_attn(acc_kernels *k);   /* attn4, attn8, attn_query, kv_turn */
+void acc_kernels_init_avx2_kv(acc_kernels *k);     /* kv4, kv4_key, kv8 */
 void acc_kernels_init_avx2_vector(acc_kernels *k); /* a8, norm_a8, silu_mul, scale */
 
 #endif

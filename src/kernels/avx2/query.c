@@ -1,4 +1,4 @@
-/* The query's codes for one page, and the attention entries of the AVX2 set. */
+/* Queries and keys turned to their page, and the attention entries of the AVX2 set. */
 #include "kernels/a8.h"
 #include "kernels/avx2/attn.h"
 #include "kernels/kv_layout.h"
@@ -71,9 +71,18 @@ static bool attn_query(const float *q, const float *cos, const float *sin, const
     return acc_query_by(max_abs256, codes_sum, x, dims, block, att, q8, out);
 }
 
+static void kv_turn(const float *key, const float *cos, const float *sin, const float *mu, uint32_t head_dim,
+                    uint32_t block, float *x)
+{
+    rotate(x, key, cos, sin, head_dim);
+    for (uint32_t d = 0; mu && d < head_dim; d++) x[d] -= mu[d];
+    hadamard(x, head_dim, block);
+}
+
 void acc_kernels_init_avx2_attn(acc_kernels *k)
 {
     k->attn4 = acc_avx2_attn4;
     k->attn8 = acc_avx2_attn8;
     k->attn_query = attn_query;
+    k->kv_turn = kv_turn;
 }

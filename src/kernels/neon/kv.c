@@ -3,19 +3,6 @@
 #include "kernels/neon/common.h"
 #include "kernels/neon/neon.h"
 
-/* A vector of at most ACC_MAX_HEAD_DIM, with zeros up to a multiple of 16, which change no bound and no sum. */
-typedef struct padded {
-    float x[ACC_MAX_HEAD_DIM];
-    uint32_t n; /* the multiple of 16 */
-} padded;
-
-static void pad(const float *x, uint32_t n, padded *p)
-{
-    p->n = (n + 15) / 16 * 16;
-    if (p->n > n) memset(p->x + p->n - 16, 0, 16 * sizeof *p->x);
-    memcpy(p->x, x, n * sizeof *x);
-}
-
 /* These loops take n in multiples of 16. lo = min(0, min x), hi = max(0, max x); false: NaN or infinity. */
 ACC_INLINE bool range(const float *x, uint32_t n, float *lo, float *hi)
 {
@@ -58,32 +45,15 @@ ACC_INLINE void key_codes(const float *x, uint32_t n, float inv, float least, fl
 
 bool acc_neon_kv4(const float *x, uint32_t n, uint8_t *u, uint16_t *scale, uint8_t *zero)
 {
-    padded p;
-    uint8_t all[ACC_MAX_HEAD_DIM];
-    pad(x, n, &p);
-    if (!acc_kv4_by(range, codes, p.x, p.n, all, scale, zero)) return false;
-    memcpy(u, all, n);
-    return true;
+    return acc_kv4_by16(range, codes, x, n, u, scale, zero);
 }
 
 bool acc_neon_kv8(const float *x, uint32_t n, int8_t *u, uint16_t *scale)
 {
-    padded p;
-    int8_t all[ACC_MAX_HEAD_DIM];
-    pad(x, n, &p);
-    if (!acc_kv8_by(max_abs_neon, codes, p.x, p.n, all, scale)) return false;
-    memcpy(u, all, n);
-    return true;
+    return acc_kv8_by16(max_abs_neon, codes, x, n, u, scale);
 }
 
 bool acc_neon_kv4_key(const float *x, uint32_t n, const float *direction, uint8_t *u, uint16_t *scale, uint8_t *zero)
 {
-    padded p, m;
-    uint8_t all[ACC_MAX_HEAD_DIM];
-    pad(x, n, &p);
-    if (direction) pad(direction, n, &m);
-    if (!acc_kv4_key_by(range, sum_products_neon, key_codes, codes, p.x, p.n, direction ? m.x : NULL, all, scale, zero))
-        return false;
-    memcpy(u, all, n);
-    return true;
+    return acc_kv4_key_by16(range, sum_products_neon, key_codes, codes, x, n, direction, u, scale, zero);
 }
