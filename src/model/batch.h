@@ -111,10 +111,10 @@ typedef void acc_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint32_
 /* Rows of row blocks [rb0, rb1) of w for every token of the input; rb0 a multiple of unit. */
 void acc_linear_run(acc_batch *b, acc_worker *wk, const acc_weight *w, const acc_input *in, uint32_t rb0, uint32_t rb1,
                     uint32_t unit, acc_sink *sink);
-/* Worker's share of w, which is one of several matrices that together have `total` row blocks, `before` of them in the
- * matrices ahead. Shares meet at multiples of unit. */
-void acc_linear_share(uint32_t total, uint32_t before, const acc_weight *w, uint32_t unit, uint32_t worker,
-                      uint32_t n_workers, uint32_t *rb0, uint32_t *rb1);
+/* Worker's share of w, which is one of several matrices that together cost `total`, `before` of it in the matrices
+ * ahead; each row block of w costs `each`. Shares meet at multiples of unit. */
+void acc_linear_share(uint64_t total, uint64_t before, uint64_t each, const acc_weight *w, uint32_t unit,
+                      uint32_t worker, uint32_t n_workers, uint32_t *rb0, uint32_t *rb1);
 
 /* ---- attention.c ---- */
 

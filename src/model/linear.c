@@ -1,19 +1,19 @@
 /* Linear layers over the worker pool: who takes which rows, and the calls of the integer kernels. */
 #include "model/batch.h"
 
-/* Where in w, rounded to units, the boundary lies that is `at` row blocks into the whole list. */
-static uint32_t boundary(uint64_t at, uint32_t before, const acc_weight *w, uint32_t unit)
+/* Where in w, rounded to units, the boundary lies that is `at` into the whole list. */
+static uint32_t boundary(uint64_t at, uint64_t before, uint64_t each, const acc_weight *w, uint32_t unit)
 {
     if (at <= before) return 0;
-    uint64_t b = (at - before + unit / 2) / unit * unit;
-    return at - before >= w->row_blocks || b >= w->row_blocks ? w->row_blocks : (uint32_t)b;
+    const uint64_t b = (at - before + each * unit / 2) / (each * unit) * unit;
+    return b >= w->row_blocks || at - before >= each * w->row_blocks ? w->row_blocks : (uint32_t)b;
 }
 
-void acc_linear_share(uint32_t total, uint32_t before, const acc_weight *w, uint32_t unit, uint32_t worker,
-                      uint32_t n_workers, uint32_t *rb0, uint32_t *rb1)
+void acc_linear_share(uint64_t total, uint64_t before, uint64_t each, const acc_weight *w, uint32_t unit,
+                      uint32_t worker, uint32_t n_workers, uint32_t *rb0, uint32_t *rb1)
 {
-    *rb0 = boundary((uint64_t)total * worker / n_workers, before, w, unit);
-    *rb1 = boundary((uint64_t)total * (worker + 1) / n_workers, before, w, unit);
+    *rb0 = boundary(total * worker / n_workers, before, each, w, unit);
+    *rb1 = boundary(total * (worker + 1) / n_workers, before, each, w, unit);
 }
 
 void acc_linear_run(acc_batch *b, acc_worker *wk, const acc_weight *w, const acc_input *in, uint32_t rb0, uint32_t rb1,
