@@ -17,8 +17,6 @@
 #define MAX_REPS 1000
 #define MAX_SESSIONS 1024
 #define DEFAULT_CHUNK 128
-/* Tokens decoded before the clock starts: beyond the usual sinks, so that the ring's memory is there as well. */
-#define WARM_UP 8
 #define FIRST_STREAM_SECONDS 0.25
 #define MOST_STREAM_SECONDS 1.0
 
@@ -127,7 +125,9 @@ static accllm_status measure(bench *b, acc_pool *pool, accllm_bench_result *r, a
 {
     if (b->p->n_prompt) ACC_TRY(time_prefill(b, &r->prefill_tok_s, err));
     ACC_TRY(rewind_to(b, b->p->n_sessions, err));
-    for (uint32_t i = 0; i < b->p->n_gen && i < WARM_UP; i++) ACC_TRY(decode(b, i, err));
+    /* Up to the first token behind the sinks, so that the ring's memory is there before the clock starts. */
+    const uint32_t sinks = accllm_session_sinks(b->items[0].session);
+    for (uint32_t i = 0; i < b->p->n_gen && i <= sinks; i++) ACC_TRY(decode(b, i, err));
     r->kv_bytes_per_token = accllm_session_kv_bytes_per_token(b->items[0].session);
     r->session_bytes = accllm_session_bytes(b->items[0].session);
     r->batch_bytes = accllm_batch_bytes(b->batch);

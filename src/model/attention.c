@@ -25,11 +25,11 @@ static bool make_queries(const acc_batch *b, const acc_quant_session *s, acc_att
     return ok;
 }
 
-/* The kernels ask for keys and values ahead of their use, but not for the first ones: those here, while the queries are
- * made. (SmolLM2's shape, AVX2: attention takes a fifth less time.) */
+/* What the kernels do not ask for themselves, while the queries are made. (SmolLM2's shape, AVX2: attention takes a
+ * fifth less time.) */
 static void ask_for_first(const acc_attn_piece *p)
 {
-    for (uint32_t i = 0; i < 2048; i += 64) {
+    for (uint32_t i = 0; i < ACC_ATTN_AHEAD; i += 64) {
         __builtin_prefetch(p->k + i);
         __builtin_prefetch(p->v + i);
     }
@@ -55,7 +55,7 @@ static void attend(acc_batch *b, acc_worker *worker, uint32_t row, uint32_t kv_h
                               .o = wk->part_o + c * b->d.part_stride};
         g.n_pieces =
             acc_kv_pieces(s->kv, &wk->cuts[c], t, b->layer, kv_head, wk->pieces, wk->distance, &g.first, &g.end);
-        if (b->rows[row].item->n == 1) ask_for_first(wk->pieces);
+        if (b->rows[row].item->n == 1) ask_for_first(wk->pieces); /* a prompt's rows find them in the cache */
         ok = make_queries(b, s, wk, &wk->cuts[c], g.n_pieces, kv_head, q, n_heads);
         if (!ok) break; /* without codes there is nothing to multiply */
         (acc_kv_cut_bits(s->kv, &wk->cuts[c]) == 4 ? b->k->attn4 : b->k->attn8)(&g, worker->scratch);

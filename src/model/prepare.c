@@ -34,7 +34,7 @@ static void visit(repack_job *j, acc_weight *w, bool drop)
     if (j->dst && j->n++ % j->n_workers == j->worker) {
         j->k->w[w->format].repack(w, j->dst + j->used);
         w->repacked = j->dst + j->used;
-        if (drop) drop_pages(w->data, acc_weight_tile_bytes(w) * w->row_blocks * w->col_groups);
+        if (drop) drop_pages(w->data, acc_weight_tiles_bytes(w));
     }
     j->used += acc_round_up(bytes, ACC_ALIGN);
 }

@@ -66,8 +66,7 @@ ACC_INLINE void strip_scores(const acc_attn_piece *k, uint32_t strip, const acc_
                              const int bits, const int nh, __m256 s[ACC_ATTN_GROUP][2])
 {
     __m256i n[ACC_ATTN_GROUP][2];
-    const uint8_t *lines = k->k + strip * block_bytes(dims, bits);
-    dot(lines, q, dims, bits, nh, n);
+    dot(k->k + strip * block_bytes(dims, bits), q, dims, bits, nh, n);
     ACC_UNROLL for (int j = 0; j < 2; j++)
     {
         uint32_t at = 16 * strip + 8 * (uint32_t)j;

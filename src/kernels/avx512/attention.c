@@ -10,7 +10,6 @@
 
 /* Strips whose values stay in the L1 cache while the dimensions are walked. */
 #define VALUE_STRIPS 16u
-#define KEYS_AHEAD 2048
 
 ACC_INLINE size_t block_bytes(uint32_t dims, const int bits)
 {
@@ -41,7 +40,7 @@ ACC_INLINE void strip_scores(const acc_attn_piece *k, uint32_t strip, const acc_
     ACC_UNROLL for (int h = 0; h < nh; h++) n[h][0] = n[h][1] = _mm512_setzero_si512();
     for (uint32_t d = 0; d < dims; d += 8, lines += bits == 4 ? 64 : 128, values += bits == 4 ? 64 : 128) {
         for (int i = 0; i < (bits == 4 ? 64 : 128); i += 64) {
-            _mm_prefetch(lines + KEYS_AHEAD + i, _MM_HINT_T0);
+            _mm_prefetch(lines + ACC_ATTN_AHEAD + i, _MM_HINT_T0);
             _mm_prefetch(values + i, _MM_HINT_T1);
         }
         __m512i x[2];
