@@ -142,7 +142,7 @@ bool acc_ref_block(accllm_runtime *rt, const acc_hparams *hp, const acc_ref_laye
     if (tap) tap(user, ACC_T_FFN_GATE, w->norm, n, hp->n_embd);
     const acc_ref_matrix wide[] = {{l->gate, NULL, w->gate, hp->n_ff}, {l->up, NULL, w->up, hp->n_ff}};
     acc_ref_linear(rt, wide, 2, w->norm, n, hp->n_embd, false);
-    acc_ref_silu_mul(rt, w->gate, w->up, (size_t)n * hp->n_ff);
+    acc_ref_silu_mul(rt, w->gate, w->up, (size_t)n * hp->n_ff, w->gate);
     if (tap) tap(user, ACC_T_FFN_DOWN, w->gate, n, hp->n_ff);
     acc_ref_linear(rt, &(acc_ref_matrix){l->down, NULL, x, hp->n_embd}, 1, w->gate, n, hp->n_ff, true);
     return true;

@@ -120,7 +120,7 @@ ACC_CLONES static void silu_back_worker(void *ctx, uint32_t worker, uint32_t n_w
 {
     silu_back_job *j = ctx;
     const size_t strips = (j->n + STRIP - 1) / STRIP;
-    float e[STRIP];
+    float e[STRIP], dup[STRIP]; /* the job's dup may be its dy */
     for (size_t s = strips * worker / n_workers; s < strips * (worker + 1) / n_workers; s++) {
         const size_t at = s * STRIP, n = j->n - at < STRIP ? j->n - at : STRIP;
         const float *gate = j->gate + at, *up = j->up + at, *dy = j->dy + at;
@@ -129,8 +129,9 @@ ACC_CLONES static void silu_back_worker(void *ctx, uint32_t worker, uint32_t n_w
         for (size_t i = 0; i < n; i++) {
             const float sigmoid = 1 / (1 + e[i]), d = dy[i];
             j->dgate[at + i] = d * up[i] * sigmoid * (1 + gate[i] * (1 - sigmoid));
-            j->dup[at + i] = d * gate[i] * sigmoid;
+            dup[i] = d * gate[i] * sigmoid;
         }
+        memcpy(j->dup + at, dup, n * sizeof *dup);
     }
 }
 

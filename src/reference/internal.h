@@ -24,8 +24,8 @@ void acc_ref_linear(accllm_runtime *rt, const acc_ref_matrix *m, uint32_t n_matr
 float acc_ref_exp_row(float *x, uint32_t n, float max);
 float acc_ref_max(const float *x, uint32_t n, float start);
 float acc_ref_dot(const float *x, const float *y, uint32_t n);
-/* gate = gate * sigmoid(gate) * up. */
-void acc_ref_silu_mul(accllm_runtime *rt, float *gate, const float *up, size_t n);
+/* y = gate * sigmoid(gate) * up; y may be gate. */
+void acc_ref_silu_mul(accllm_runtime *rt, const float *gate, const float *up, size_t n, float *y);
 /* cos and sin of one position, [head_dim / 2] each. */
 void acc_ref_angles(const acc_hparams *hp, uint64_t position, float *cos, float *sin);
 /* y = x rotated, half-split pairs; y may be x. */

@@ -6,153 +6,162 @@
 #include "core/clones.h"
 #include "reference/internal.h"
 
-/* Sixteen floats: a register of AVX-512, or several of a narrower CPU, with the same results. None crosses a call. */
+/* Floats side by side: a register of AVX-512, or several of a narrower CPU, with the same results. */
 #define LANES 16
-typedef float lanes __attribute__((vector_size(4 * LANES)));
-typedef int32_t int_lanes __attribute__((vector_size(4 * LANES)));
+/* Half of them: gcc moves vectors that are wider than the CPU's registers by way of memory, in small pieces. */
 typedef float half_lanes __attribute__((vector_size(2 * LANES)));
 typedef float quarter_lanes __attribute__((vector_size(LANES)));
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE lanes load(const float *p)
+INLINE half_lanes load_half(const float *p)
 {
-    lanes v;
+    half_lanes v;
     memcpy(&v, p, sizeof v);
     return v;
 }
 
-INLINE void store(float *p, lanes v)
-{
-    memcpy(p, &v, sizeof v);
-}
-
-INLINE lanes choose(int_lanes mask, lanes a, lanes b)
-{
-    return (lanes)(((int_lanes)a & mask) | ((int_lanes)b & ~mask));
-}
-
-INLINE lanes all(float x)
-{
-    return x - (lanes){0};
-}
-
-/* exp by 2^n * p(r), |r| <= ln 2 / 2, Taylor's polynomial of degree 7 (truncation below 3e-9); below -87 the result
- * stays at exp(-87), above 88 at exp(88). A NaN comes out as a NaN. */
-INLINE lanes exp_lanes(lanes x)
-{
-    x = choose(x < -87.0f, all(-87.0f), x);
-    x = choose(x > 88.0f, all(88.0f), x);
-    const float magic = 0x1.8p23f;
-    lanes t = x * 0x1.715476p+0f + magic; /* the integer n stands in the low bits */
-    lanes n = t - magic;
-    lanes r = x - n * 0x1.62e4p-1f - n * 0x1.7f7d1cp-20f;
-    const lanes r2 = r * r, high = r * (1.0f / 5040) + 1.0f / 720, middle = r * (1.0f / 120) + 1.0f / 24;
-    const lanes low = r * (1.0f / 6) + 0.5f; /* pairs of terms: they need not wait for one another */
-    const lanes p = ((high * r2 + middle) * r2 + low) * r2 + r + 1.0f;
-    return p * (lanes)(((int_lanes)t + (127 - 0x4b400000)) << 23);
-}
-
-/* A last register that is not full is read again from LANES before the end: no values one by one. */
-
-ACC_CLONES float acc_ref_max(const float *x, uint32_t n, float start)
-{
-    float best = start;
-    if (n < LANES) {
-        for (uint32_t i = 0; i < n; i++) best = x[i] > best ? x[i] : best;
-        return best;
-    }
-    lanes m = all(start);
-    for (uint32_t i = 0; i < n; i += LANES) {
-        const lanes v = load(x + (i + LANES <= n ? i : n - LANES));
-        m = choose(v > m, v, m);
-    }
-    for (int j = 0; j < LANES; j++) best = m[j] > best ? m[j] : best;
-    return best;
-}
-
 /* By halves: few sums wait for one another. */
-INLINE float add_lanes(lanes sum)
+INLINE float add_halves(half_lanes low, half_lanes high)
 {
-    half_lanes half[2];
+    const half_lanes half = low + high;
     quarter_lanes quarter[2];
-    memcpy(half, &sum, sizeof half);
-    half[0] += half[1];
-    memcpy(quarter, half, sizeof quarter);
+    memcpy(quarter, &half, sizeof quarter);
     quarter[0] += quarter[1];
     return (quarter[0][0] + quarter[0][2]) + (quarter[0][1] + quarter[0][3]);
 }
 
-/* The lanes from k on, 0 in those before. */
-INLINE lanes from_lane(lanes v, uint32_t k)
+INLINE float add_lanes(const float sum[LANES])
 {
-    const int_lanes index = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    return choose(index >= (int32_t)k, v, all(0));
+    return add_halves(load_half(sum), load_half(sum + LANES / 2));
+}
+
+typedef struct exp_limits {
+    float least, most;
+} exp_limits;
+
+/* What exp takes; from memory, because gcc makes a branch for each limit that it knows, and no vectors of branches. */
+static const volatile exp_limits exp_range = {-87, 88};
+
+/* exp by 2^n * p(r), |r| <= ln 2 / 2, Taylor's polynomial of degree 7 (truncation below 3e-9); outside the limits the
+ * result stays at theirs. A NaN comes out as a NaN. */
+INLINE float exp_of(float x, exp_limits l)
+{
+    const float magic = 0x1.8p23f;
+    x = x < l.least ? l.least : x;
+    x = x > l.most ? l.most : x;
+    const float t = x * 0x1.715476p+0f + magic; /* the integer n stands in the low bits */
+    const float n = t - magic;
+    const float r = x - n * 0x1.62e4p-1f - n * 0x1.7f7d1cp-20f;
+    const float r2 = r * r, high = r * (1.0f / 5040) + 1.0f / 720, middle = r * (1.0f / 120) + 1.0f / 24;
+    const float low = r * (1.0f / 6) + 0.5f; /* pairs of terms: they need not wait for one another */
+    const float p = ((high * r2 + middle) * r2 + low) * r2 + r + 1.0f;
+    uint32_t bits;
+    float power;
+    memcpy(&bits, &t, sizeof bits);
+    bits = (bits + (127 - 0x4b400000)) << 23;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+/* A float's bits as an integer in the floats' order, and back. */
+INLINE int32_t ordered(int32_t bits)
+{
+    return bits ^ ((bits >> 31) & INT32_MAX);
+}
+
+/* Among integers, of whose maximum compilers make vector code. */
+ACC_CLONES float acc_ref_max(const float *x, uint32_t n, float start)
+{
+    int32_t best, bits;
+    float max;
+    memcpy(&bits, &start, sizeof bits);
+    best = ordered(bits);
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(&bits, x + i, sizeof bits);
+        bits = ordered(bits);
+        best = bits > best ? bits : best;
+    }
+    bits = ordered(best);
+    memcpy(&max, &bits, sizeof max);
+    return max;
+}
+
+/* y = exp(x - max), added to sum; no y may be an x that is still to be read. */
+INLINE void exp_block(const float *x, float max, exp_limits l, float y[restrict LANES], float sum[restrict LANES])
+{
+    for (int j = 0; j < LANES; j++) {
+        y[j] = exp_of(x[j] - max, l);
+        sum[j] += y[j];
+    }
 }
 
 ACC_CLONES float acc_ref_exp_row(float *x, uint32_t n, float max)
 {
+    const exp_limits limits = exp_range;
     const uint32_t rest = n % LANES;
-    lanes sum = all(0), last;
-    if (n >= LANES) {
-        last = load(x + n - LANES); /* before the loop changes some of it */
-    } else {
-        float few[LANES] = {0};
-        memcpy(few + LANES - n, x, n * sizeof *x);
-        last = load(few);
-    }
+    float sum[LANES] = {0}, none[LANES] = {0}, last[LANES] = {0}, y[LANES];
     for (uint32_t i = 0; i + LANES <= n; i += LANES) {
-        const lanes e = exp_lanes(load(x + i) - max);
-        store(x + i, e);
-        sum += e;
+        exp_block(x + i, max, limits, y, sum);
+        memcpy(x + i, y, sizeof y);
     }
     if (rest == 0) return add_lanes(sum);
-    last = exp_lanes(last - max);
-    if (n >= LANES) {
-        store(x + n - LANES, last); /* what was done already comes out the same */
-    } else {
-        float few[LANES];
-        store(few, last);
-        memcpy(x, few + LANES - n, n * sizeof *x);
-    }
-    return add_lanes(sum + from_lane(last, LANES - rest));
+    memcpy(last, x + n - rest, rest * sizeof *x);
+    exp_block(last, max, limits, y, none);
+    memcpy(x + n - rest, y, rest * sizeof *x);
+    for (uint32_t j = 0; j < rest; j++) sum[j] += y[j];
+    return add_lanes(sum);
 }
 
 ACC_CLONES float acc_ref_dot(const float *x, const float *y, uint32_t n)
 {
-    lanes sum = all(0);
+    const uint32_t half = LANES / 2;
+    half_lanes low = {0}, high = {0};
     float s = 0;
     uint32_t i = 0;
-    for (; i + LANES <= n; i += LANES) sum += load(x + i) * load(y + i);
+    for (; i + LANES <= n; i += LANES) {
+        low += load_half(x + i) * load_half(y + i);
+        high += load_half(x + i + half) * load_half(y + i + half);
+    }
     for (; i < n; i++) s += x[i] * y[i];
-    return s + add_lanes(sum);
+    return s + add_halves(low, high);
 }
 
 typedef struct silu_job {
-    float *gate;
-    const float *up;
+    const float *gate, *up;
+    float *y;
     size_t n;
 } silu_job;
 
-ACC_CLONES static void silu_mul(float *gate, const float *up, size_t n)
+/* y may be gate. */
+INLINE void silu_block(const float *gate, const float *up, exp_limits l, float *y)
 {
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        lanes g = load(gate + i);
-        store(gate + i, g / (1.0f + exp_lanes(-g)) * load(up + i));
-    }
-    for (; i < n; i++) gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+    float v[LANES];
+    for (int j = 0; j < LANES; j++) v[j] = gate[j] / (1.0f + exp_of(-gate[j], l)) * up[j];
+    memcpy(y, v, sizeof v);
+}
+
+ACC_CLONES static void silu_mul(const float *gate, const float *up, size_t n, float *y)
+{
+    const exp_limits limits = exp_range;
+    const size_t rest = n % LANES, whole = n - rest;
+    float g[LANES] = {0}, u[LANES] = {0};
+    for (size_t i = 0; i < whole; i += LANES) silu_block(gate + i, up + i, limits, y + i);
+    memcpy(g, gate + whole, rest * sizeof *g);
+    memcpy(u, up + whole, rest * sizeof *u);
+    silu_block(g, u, limits, g);
+    memcpy(y + whole, g, rest * sizeof *g);
 }
 
 static void silu_worker(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     silu_job *j = ctx;
     size_t share = acc_round_up((j->n + n_workers - 1) / n_workers, LANES), at = share * worker;
-    if (at < j->n) silu_mul(j->gate + at, j->up + at, j->n - at < share ? j->n - at : share);
+    if (at < j->n) silu_mul(j->gate + at, j->up + at, j->n - at < share ? j->n - at : share, j->y + at);
 }
 
-void acc_ref_silu_mul(accllm_runtime *rt, float *gate, const float *up, size_t n)
+void acc_ref_silu_mul(accllm_runtime *rt, const float *gate, const float *up, size_t n, float *y)
 {
-    silu_job j = {gate, up, n};
+    silu_job j = {gate, up, y, n};
     acc_pool_run(rt->pool, silu_worker, &j);
 }
 

@@ -217,8 +217,7 @@ static bool attention(acc_tape *t, const acc_tape_rules *r, uint32_t layer, kept
 
 static void feed_forward_input(acc_tape *t, const acc_tape_rules *r, const kept *k, float *y)
 {
-    memcpy(y, k->gate, (size_t)t->n * t->hp.n_ff * sizeof *y);
-    acc_ref_silu_mul(t->rt, y, k->up, (size_t)t->n * t->hp.n_ff);
+    acc_ref_silu_mul(t->rt, k->gate, k->up, (size_t)t->n * t->hp.n_ff, y);
     if (r->a8) acc_tape_a8(t->rt, y, t->n, t->hp.n_ff);
 }
 

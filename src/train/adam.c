@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "core/clones.h"
+#include "reference/internal.h"
 #include "train/internal.h"
 
 acc_adam acc_adam_at(uint64_t step, float rate_factor, float scale_rate)
@@ -36,9 +37,7 @@ static void update_scales(const acc_adam *a, acc_train_tensor *t, const float *g
     const acc_weight *s = &t->shape;
     for (uint32_t k = 0; k < s->col_groups; k++) {
         const size_t at = (size_t)row * s->cols + (size_t)k * s->group, to = (size_t)row * s->col_groups + k;
-        const uint32_t n = acc_train_group(s, k);
-        float sum = 0;
-        for (uint32_t i = 0; i < n; i++) sum += g[at + i] * t->value[at + i];
+        const float sum = acc_ref_dot(g + at, t->value + at, acc_train_group(s, k));
         update(a, a->scale_rate * a->rate_factor, t->log_scale + to, t->scale_mean + to, t->scale_square + to, &sum, 1);
     }
 }
@@ -53,9 +52,12 @@ static void adam_worker(void *ctx, uint32_t worker, uint32_t n_workers)
         return;
     }
     acc_share(t->shape.rows, worker, n_workers, &begin, &end);
-    const size_t at = (size_t)begin * t->shape.cols, n = (size_t)(end - begin) * t->shape.cols;
-    for (uint32_t r = begin; t->log_scale && r < end; r++) update_scales(j->a, t, j->g, r);
-    update(j->a, t->rate * j->a->rate_factor, t->latent + at, t->mean + at, t->square + at, j->g + at, n);
+    for (uint32_t r = begin; r < end; r++) {
+        const size_t at = (size_t)r * t->shape.cols;
+        if (t->log_scale) update_scales(j->a, t, j->g, r);
+        update(j->a, t->rate * j->a->rate_factor, t->latent + at, t->mean + at, t->square + at, j->g + at,
+               t->shape.cols);
+    }
 }
 
 void acc_adam_step(acc_pool *pool, const acc_adam *a, acc_train_tensor *t, const float *g)

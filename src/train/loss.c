@@ -39,11 +39,11 @@ typedef struct rows_job {
     float weight;             /* of one position in the mean */
 } rows_job;
 
-/* p = softmax(p); returns log of the sum of exp(p). */
-ACC_CLONES static double softmax(float *p, uint32_t n)
+/* inverse times p is to be the softmax of p as it was; returns log of the sum of exp(p). */
+static double exponentials(float *p, uint32_t n, float *inverse)
 {
-    const float max = acc_ref_max(p, n, -INFINITY), sum = acc_ref_exp_row(p, n, max), inverse = 1 / sum;
-    for (uint32_t i = 0; i < n; i++) p[i] *= inverse;
+    const float max = acc_ref_max(p, n, -INFINITY), sum = acc_ref_exp_row(p, n, max);
+    *inverse = 1 / sum;
     return (double)max + log((double)sum);
 }
 
@@ -65,9 +65,11 @@ ACC_CLONES static acc_head_result kl_row(float *student, float *teacher, uint32_
         sum += (double)acc_ref_exp_row(p, here, max);
         gap += (double)acc_ref_dot(p, difference, here);
     }
-    const double log_teacher = (double)max + log(sum), log_student = softmax(student, n);
-    const float inverse = (float)(1 / sum);
-    for (uint32_t i = 0; i < n; i++) student[i] = (student[i] - teacher[i] * inverse) * weight;
+    float scale;
+    const double log_teacher = (double)max + log(sum), log_student = exponentials(student, n, &scale);
+    const float teacher_scale = (float)(1 / sum) * weight;
+    scale *= weight;
+    for (uint32_t i = 0; i < n; i++) student[i] = student[i] * scale - teacher[i] * teacher_scale;
     r.loss = gap / sum - log_teacher + log_student;
     if (target >= 0) {
         r.nll += log_student;
@@ -76,15 +78,17 @@ ACC_CLONES static acc_head_result kl_row(float *student, float *teacher, uint32_
     return r;
 }
 
-static acc_head_result target_row(float *student, int32_t target, uint32_t n, float weight)
+ACC_CLONES static acc_head_result target_row(float *student, int32_t target, uint32_t n, float weight)
 {
     if (target < 0) { /* does not count */
         memset(student, 0, n * sizeof *student);
         return (acc_head_result){0};
     }
     const float logit = student[target];
-    const double nll = softmax(student, n) - (double)logit;
-    for (uint32_t i = 0; i < n; i++) student[i] *= weight;
+    float scale;
+    const double nll = exponentials(student, n, &scale) - (double)logit;
+    scale *= weight;
+    for (uint32_t i = 0; i < n; i++) student[i] *= scale;
     student[target] -= weight;
     return (acc_head_result){.loss = nll, .nll = nll};
 }
@@ -95,8 +99,12 @@ static acc_head_result target_row(float *student, int32_t target, uint32_t n, fl
 ACC_CLONES static void fisher_row(float *student, float *root, uint32_t n, uint64_t key)
 {
     double sum = 0;
-    (void)softmax(student, n);
-    for (uint32_t i = 0; i < n; i++) root[i] = sqrtf(student[i]);
+    float scale;
+    (void)exponentials(student, n, &scale);
+    for (uint32_t i = 0; i < n; i++) {
+        student[i] *= scale;
+        root[i] = sqrtf(student[i]);
+    }
     for (uint32_t at = 0; at < n; at += 64) {
         const uint64_t signs = acc_random(key, at);
         for (uint32_t i = at; i < n && i < at + 64; i++) {

@@ -12,75 +12,76 @@
 
 #define LANES 16 /* quads side by side */
 
-/* Quads element by element: [4][LANES]. */
-typedef struct quads {
-    float u[4][LANES], size[4][LANES], pick[4][LANES];
-    float gain[4][LANES]; /* what an element's level in a pair takes off the squared error: q (2|u| - q) */
-} quads;
-
-static inline void measure(quads *q, const float *w, float inverse, float l1, float l2)
+/* |x| as an integer that is larger where |x| is, its two lowest bits in favour of the earlier of four elements: no two
+ * of a quad are the same. */
+static inline int32_t rank_of(float x, int element)
 {
-    for (int i = 0; i < 4; i++)
-        for (int k = 0; k < LANES; k++) {
-            const float u = w[4 * k + i] * inverse, size = fabsf(u), pick = size < (l1 + l2) / 2 ? l1 : l2;
-            q->u[i][k] = u;
-            q->size[i][k] = size;
-            q->pick[i][k] = pick;
-            q->gain[i][k] = pick * (2 * size - pick);
-        }
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7ffffffc) | (3 - element);
 }
 
-/* The two largest gains of each quad, the earlier element first where they are equal. */
-static inline void best_pair(const quads *q, int32_t first[LANES], int32_t second[LANES], float gain[LANES])
+static inline float size_of_rank(int32_t rank)
 {
-    float g1[LANES], g2[LANES];
-    for (int k = 0; k < LANES; k++) g1[k] = q->gain[0][k], g2[k] = -INFINITY, first[k] = 0, second[k] = -1;
-    for (int i = 1; i < 4; i++)
-        for (int k = 0; k < LANES; k++) {
-            const float g = q->gain[i][k];
-            const bool higher = g > g1[k], middle = !higher && g > g2[k];
-            g2[k] = higher ? g1[k] : middle ? g : g2[k];
-            second[k] = higher ? first[k] : middle ? i : second[k];
-            g1[k] = higher ? g : g1[k];
-            first[k] = higher ? i : first[k];
-        }
-    for (int k = 0; k < LANES; k++) gain[k] = g1[k] + g2[k];
+    float size;
+    memcpy(&size, &rank, sizeof size);
+    return size;
 }
 
-/* The best of one element alone, which has three levels; single -1: zero is better. */
-static inline void best_single(const quads *q, float l1, float l2, int32_t single[LANES], float size[LANES],
-                               float gain[LANES])
+/* What level q takes off the squared error of an element of that size. */
+static inline float gain_of(float q, float size)
 {
-    const float levels[3] = {l2 - l1, 2 * l1, l1 + l2};
-    for (int k = 0; k < LANES; k++) gain[k] = 0, size[k] = 0, single[k] = -1;
-    for (int i = 0; i < 4; i++)
-        for (int l = 0; l < 3; l++)
-            for (int k = 0; k < LANES; k++) {
-                const float g = levels[l] * (2 * q->size[i][k] - levels[l]);
-                const bool better = g > gain[k];
-                gain[k] = better ? g : gain[k];
-                size[k] = better ? levels[l] : size[k];
-                single[k] = better ? i : single[k];
-            }
+    return q * (2 * size - q);
 }
 
-/* Codes of LANES quads. */
+static inline int32_t larger(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+static inline int32_t smaller(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* An element's code as a byte. */
+static inline uint32_t code_of(float u, int32_t rank, int32_t least, float middle, float low, float high)
+{
+    float level = fabsf(u) < middle ? low : high;
+    level = rank < least ? 0 : level;
+    return (uint32_t)(int32_t)(u < 0 ? -level : level) & 0xff;
+}
+
+/* Codes of LANES quads. Gains grow with an element's size, so a pair is best of the two largest, a single of the
+ * largest. One loop of selections alone: the compiler makes vectors of it. */
 ACC_CLONES static void nearest_quads(const float *w, float inverse, float l1, float l2, int8_t *out)
 {
-    quads q;
-    int32_t first[LANES], second[LANES], single[LANES];
-    float pair_gain[LANES], single_gain[LANES], size[LANES];
-    measure(&q, w, inverse, l1, l2);
-    best_pair(&q, first, second, pair_gain);
-    best_single(&q, l1, l2, single, size, single_gain);
-    uint32_t word[LANES] = {0}; /* a quad's four codes, the first one lowest */
-    for (int i = 0; i < 4; i++)
-        for (int k = 0; k < LANES; k++) {
-            const float pair = first[k] == i || second[k] == i ? q.pick[i][k] : 0, one = single[k] == i ? size[k] : 0;
-            const float magnitude = pair_gain[k] > single_gain[k] ? pair : one;
-            const int32_t code = (int32_t)(q.u[i][k] < 0 ? -magnitude : magnitude);
-            word[k] |= ((uint32_t)code & 0xff) << 8 * i;
-        }
+    const float middle = (l1 + l2) / 2, s1 = l2 - l1, s2 = 2 * l1, s3 = l1 + l2;
+    uint32_t word[LANES]; /* a quad's four codes, the first one lowest */
+    for (int k = 0; k < LANES; k++) {
+        const float u0 = w[4 * k] * inverse, u1 = w[4 * k + 1] * inverse;
+        const float u2 = w[4 * k + 2] * inverse, u3 = w[4 * k + 3] * inverse;
+        const int32_t r0 = rank_of(u0, 0), r1 = rank_of(u1, 1), r2 = rank_of(u2, 2), r3 = rank_of(u3, 3);
+        const int32_t high01 = larger(r0, r1), high23 = larger(r2, r3), low = larger(smaller(r0, r1), smaller(r2, r3));
+        const int32_t first = larger(high01, high23), second = larger(smaller(high01, high23), low);
+        const float a = size_of_rank(first), b = size_of_rank(second);
+        const float pair = gain_of(a < middle ? l1 : l2, a) + gain_of(b < middle ? l1 : l2, b);
+        float single = gain_of(s1, a), level = s1, gain = gain_of(s2, a);
+        level = gain > single ? s2 : level;
+        single = gain > single ? gain : single;
+        gain = gain_of(s3, a);
+        level = gain > single ? s3 : level;
+        single = gain > single ? gain : single;
+        level = single > 0 ? level : 0;
+        single = single > 0 ? single : 0;
+        const bool both = pair > single;
+        const int32_t least = both ? second : first; /* ranks below it have no level */
+        const float low_level = both ? l1 : level, high_level = both ? l2 : level;
+        word[k] = code_of(u0, r0, least, middle, low_level, high_level) |
+                  code_of(u1, r1, least, middle, low_level, high_level) << 8 |
+                  code_of(u2, r2, least, middle, low_level, high_level) << 16 |
+                  code_of(u3, r3, least, middle, low_level, high_level) << 24;
+    }
     memcpy(out, word, sizeof word);
 }
 
@@ -100,38 +101,41 @@ void acc_train_quads(const float *w, uint32_t n, float inverse, float l1, float 
     }
 }
 
-/* u = w * inverse, rounded to the nearest of W2's levels -3, -1, 1, 3. */
-ACC_CLONES static void w2_group(const float *w, uint32_t n, float inverse, int8_t *ints)
+/* Codes that lie evenly: factor * q + offset for whole q in [lo, hi]. */
+typedef struct even_codes {
+    float lo, hi;
+    int factor, offset;
+} even_codes;
+
+static even_codes codes_of(acc_format format)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        float u = w[i] * inverse;
-        u = u < -3 ? -3 : u > 3 ? 3 : u;
-        ints[i] = (int8_t)(2 * (int)acc_tape_nearest((u - 1) * 0.5f) + 1);
-    }
+    if (format == ACC_FMT_W2) return (even_codes){-2, 1, 2, 1}; /* -3, -1, 1, 3 */
+    return format == ACC_FMT_W4 ? (even_codes){-8, 7, 1, 0} : (even_codes){-127, 127, 1, 0};
 }
 
-/* u = w * inverse, rounded to nearest into [lo, hi]. */
-ACC_CLONES static void dense_group(const float *w, uint32_t n, float inverse, float lo, float hi, int8_t *ints)
+/* u = w * inverse, rounded to the nearest code. */
+ACC_CLONES static void even_group(const float *w, uint32_t n, float inverse, const even_codes *c, int8_t *ints)
 {
+    const float scale = inverse / (float)c->factor, shift = -(float)c->offset / (float)c->factor;
+    const float lo = c->lo, hi = c->hi;
+    const int factor = c->factor, offset = c->offset;
     for (uint32_t i = 0; i < n; i++) {
-        float u = w[i] * inverse;
-        u = u < lo ? lo : u > hi ? hi : u;
-        ints[i] = (int8_t)(int)acc_tape_nearest(u);
+        float u = w[i] * scale + shift;
+        u = u < lo ? lo : u;
+        u = u > hi ? hi : u;
+        ints[i] = (int8_t)(factor * (int)acc_tape_nearest(u) + offset);
     }
 }
 
 static void group_codes(const acc_weight *s, const float *w, uint32_t n, float scale, int8_t *ints)
 {
     const float inverse = scale > 0x1p-100f ? 1 / scale : 0;
-    if (s->format == ACC_FMT_W2) {
-        w2_group(w, n, inverse, ints);
+    if (s->format == ACC_FMT_W2S) {
+        acc_train_quads(w, n, inverse, s->level1, s->level2, ints);
         return;
     }
-    if (s->format != ACC_FMT_W2S) {
-        dense_group(w, n, inverse, s->format == ACC_FMT_W4 ? -8 : -127, s->format == ACC_FMT_W4 ? 7 : 127, ints);
-        return;
-    }
-    acc_train_quads(w, n, inverse, s->level1, s->level2, ints);
+    const even_codes c = codes_of(s->format);
+    even_group(w, n, inverse, &c, ints);
 }
 
 /* A row's scales: rscale, and what m follows from. */

@@ -395,10 +395,10 @@ static void simulated_codes_are_close(void **state)
 static void exponentials_and_norms(void **state)
 {
     (void)state;
-    for (uint32_t n = 1; n < 12; n++) {
-        float x[12], y[12];
+    for (uint32_t n = 1; n < 70; n++) {
+        float x[70], y[70];
         double sum = 0;
-        for (uint32_t i = 0; i < n; i++) x[i] = y[i] = 3.0f - 7.3f * (float)i;
+        for (uint32_t i = 0; i < n; i++) x[i] = y[i] = 3.0f - 1.2f * (float)(i * 5 % n);
         assert_true(acc_ref_max(x, n, -INFINITY) == 3.0f);
         float got = acc_ref_exp_row(y, n, 3.0f);
         for (uint32_t i = 0; i < n; i++) {
@@ -408,9 +408,37 @@ static void exponentials_and_norms(void **state)
         }
         assert_true(fabs((double)got - sum) < 1e-6 * sum);
     }
+    float limits[4] = {-INFINITY, -1000, 1000, NAN};
+    (void)acc_ref_exp_row(limits, 4, 0);
+    assert_true(limits[0] > 0 && limits[0] < 1e-37f && limits[1] == limits[0]);
+    assert_true(limits[2] > 1e38f && isfinite(limits[2]) && isnan(limits[3]));
+    const float negative[3] = {-2, -INFINITY, -0.5f};
+    assert_true(acc_ref_max(negative, 3, -INFINITY) == -0.5f && acc_ref_max(negative, 0, -1) == -1);
     float x[2] = {1e30f, -1e30f}, g[2] = {1, 1}, y[2];
     assert_true(acc_ref_norm(x, g, 2, 1e-5f, y)); /* squares beyond float's range */
     assert_true(fabsf(y[0] - 1) < 1e-6f);
+}
+
+/* Blocks of 16, and what is left behind them; in place too. */
+static void silu_times_up(void **state)
+{
+    (void)state;
+    accllm_runtime *rt = runtime(2);
+    float gate[75], up[75], y[75];
+    for (uint32_t n = 1; n < 75; n++) {
+        for (uint32_t i = 0; i < n; i++) {
+            gate[i] = i % 9 == 0 ? 200.0f * ((float)(i % 2) - 0.5f) : 16 * (float)acc_random_unit(71, i) - 8;
+            up[i] = (float)acc_random_unit(72, i) - 0.5f;
+        }
+        acc_ref_silu_mul(rt, gate, up, n, y);
+        for (uint32_t i = 0; i < n; i++) {
+            const double want = (double)gate[i] / (1 + exp(-(double)gate[i])) * (double)up[i];
+            assert_true(fabs((double)y[i] - want) <= 1e-6 * fabs(want) + 1e-30);
+        }
+        acc_ref_silu_mul(rt, gate, up, n, gate);
+        assert_memory_equal(gate, y, n * sizeof *y);
+    }
+    runtime_free(rt);
 }
 
 int main(void)
@@ -420,7 +448,7 @@ int main(void)
         cmocka_unit_test(near_positions_keep_eight_bits), cmocka_unit_test(a_layer_over_a_sequence),
         cmocka_unit_test(angles_far_out_are_right),       cmocka_unit_test(attention_does_not_depend_on_the_position),
         cmocka_unit_test(bad_input_is_refused),           cmocka_unit_test(simulated_codes_are_close),
-        cmocka_unit_test(exponentials_and_norms),
+        cmocka_unit_test(exponentials_and_norms),         cmocka_unit_test(silu_times_up),
     };
     return cmocka_run_group_tests_name("reference", tests, NULL, NULL);
 }
