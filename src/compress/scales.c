@@ -8,6 +8,7 @@
 
 #include "compress/solver.h"
 #include "core/clones.h"
+#include "core/inline.h"
 #include "core/memory.h"
 
 #define COARSE 20
@@ -32,8 +33,8 @@ static inline float least(float a, float b)
 }
 
 /* Gain of rounding one group of dense codes with the scales s: sum of d (w^2 - (w - s q)^2) / s^2. */
-static void gain_dense(const float *wt, size_t stride, const float *d, uint32_t n, const float *inv, acc_grid grid,
-                       float *gain)
+ACC_INLINE void gain_dense(const float *wt, size_t stride, const float *d, uint32_t n, const float *inv, acc_grid grid,
+                           float *gain)
 {
     for (uint32_t j = 0; j < n; j++) {
         const float *w = wt + j * stride;
@@ -47,8 +48,8 @@ static void gain_dense(const float *wt, size_t stride, const float *d, uint32_t 
 
 /* The same for quads: the two largest gains of a pair, or one single weight, or nothing. n is a multiple of 4 or ends
  * with the matrix; missing columns count as zero weights. */
-static void gain_w2s(const float *wt, size_t stride, const float *d, uint32_t n, const float *inv, float l1, float l2,
-                     float *gain)
+ACC_INLINE void gain_w2s(const float *wt, size_t stride, const float *d, uint32_t n, const float *inv, float l1,
+                         float l2, float *gain)
 {
     const float s1 = l2 - l1, s2 = 2 * l1, s3 = l1 + l2;
     for (uint32_t j = 0; j < n; j += 4) {

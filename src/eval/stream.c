@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/inline.h"
 #include "core/memory.h"
 #include "eval/median.h"
 
@@ -19,8 +20,7 @@ typedef uint64_t words __attribute__((vector_size(16), may_alias)); /* what ever
 
 /* The exclusive or of n lines, read as a number of streams that stand far apart, each prefetched `ahead` bytes before
  * it is read (0: by the processor alone). */
-static inline __attribute__((always_inline)) uint64_t read_lines(const uint8_t *p, size_t n, const unsigned streams,
-                                                                 const size_t ahead)
+ACC_INLINE uint64_t read_lines(const uint8_t *p, size_t n, const unsigned streams, const size_t ahead)
 {
     const size_t part = n / streams * LINE;
     words a[MOST_STREAMS][4] = {0};

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/inline.h"
+#include "core/inline.h"
 #include "kernels/kernels.h"
 
 /* The bits of max |x|; with g (may be NULL) of max |x * g|. Infinity and NaN lie above every number. */

@@ -7,8 +7,8 @@
 
 #include <string.h>
 
+#include "core/inline.h"
 #include "kernels/a8.h"
-#include "kernels/inline.h"
 #include "kernels/kernels.h"
 #include "numerics/numerics.h"
 

@@ -1,6 +1,7 @@
 /* Conversions, rounding and sums: the small pieces of docs/numerics.md "Floats". */
 #include <string.h>
 
+#include "core/inline.h"
 #include "numerics/numerics.h"
 
 static uint32_t bits_of(float x)
@@ -49,13 +50,13 @@ int32_t acc_rne(float x)
 }
 
 /* p[j] += p[j + half] for all j < half. */
-static inline __attribute__((always_inline)) void halve(float p[64], const uint32_t half)
+ACC_INLINE void halve(float p[64], const uint32_t half)
 {
     for (uint32_t j = 0; j < half; j++) p[j] += p[j + half];
 }
 
 /* One loop for each half, so that each is compiled for its length. */
-static inline __attribute__((always_inline)) float fold(float p[64])
+ACC_INLINE float fold(float p[64])
 {
     halve(p, 32);
     halve(p, 16);

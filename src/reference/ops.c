@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/clones.h"
+#include "core/inline.h"
 #include "reference/internal.h"
 
 /* Floats side by side: a register of AVX-512, or several of a narrower CPU, with the same results. */
@@ -11,9 +12,8 @@
 /* Half of them: gcc moves vectors that are wider than the CPU's registers by way of memory, in small pieces. */
 typedef float half_lanes __attribute__((vector_size(2 * LANES)));
 typedef float quarter_lanes __attribute__((vector_size(LANES)));
-#define INLINE static inline __attribute__((always_inline))
 
-INLINE half_lanes load_half(const float *p)
+ACC_INLINE half_lanes load_half(const float *p)
 {
     half_lanes v;
     memcpy(&v, p, sizeof v);
@@ -21,7 +21,7 @@ INLINE half_lanes load_half(const float *p)
 }
 
 /* By halves: few sums wait for one another. */
-INLINE float add_halves(half_lanes low, half_lanes high)
+ACC_INLINE float add_halves(half_lanes low, half_lanes high)
 {
     const half_lanes half = low + high;
     quarter_lanes quarter[2];
@@ -30,7 +30,7 @@ INLINE float add_halves(half_lanes low, half_lanes high)
     return (quarter[0][0] + quarter[0][2]) + (quarter[0][1] + quarter[0][3]);
 }
 
-INLINE float add_lanes(const float sum[LANES])
+ACC_INLINE float add_lanes(const float sum[LANES])
 {
     return add_halves(load_half(sum), load_half(sum + LANES / 2));
 }
@@ -44,7 +44,7 @@ static const volatile exp_limits exp_range = {-87, 88};
 
 /* exp by 2^n * p(r), |r| <= ln 2 / 2, Taylor's polynomial of degree 7 (truncation below 3e-9); outside the limits the
  * result stays at theirs. A NaN comes out as a NaN. */
-INLINE float exp_of(float x, exp_limits l)
+ACC_INLINE float exp_of(float x, exp_limits l)
 {
     const float magic = 0x1.8p23f;
     x = x < l.least ? l.least : x;
@@ -64,7 +64,7 @@ INLINE float exp_of(float x, exp_limits l)
 }
 
 /* A float's bits as an integer in the floats' order, and back. */
-INLINE int32_t ordered(int32_t bits)
+ACC_INLINE int32_t ordered(int32_t bits)
 {
     return bits ^ ((bits >> 31) & INT32_MAX);
 }
@@ -87,7 +87,7 @@ ACC_CLONES float acc_ref_max(const float *x, uint32_t n, float start)
 }
 
 /* y = exp(x - max), added to sum; no y may be an x that is still to be read. */
-INLINE void exp_block(const float *x, float max, exp_limits l, float y[restrict LANES], float sum[restrict LANES])
+ACC_INLINE void exp_block(const float *x, float max, exp_limits l, float y[restrict LANES], float sum[restrict LANES])
 {
     for (int j = 0; j < LANES; j++) {
         y[j] = exp_of(x[j] - max, l);
@@ -133,7 +133,7 @@ typedef struct silu_job {
 } silu_job;
 
 /* y may be gate. */
-INLINE void silu_block(const float *gate, const float *up, exp_limits l, float *y)
+ACC_INLINE void silu_block(const float *gate, const float *up, exp_limits l, float *y)
 {
     float v[LANES];
     for (int j = 0; j < LANES; j++) v[j] = gate[j] / (1.0f + exp_of(-gate[j], l)) * up[j];

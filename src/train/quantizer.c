@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/clones.h"
+#include "core/inline.h"
 #include "core/memory.h"
 #include "train/internal.h"
 
@@ -14,14 +15,14 @@
 
 /* |x| as an integer that is larger where |x| is, its two lowest bits in favour of the earlier of four elements: no two
  * of a quad are the same. */
-static inline int32_t rank_of(float x, int element)
+ACC_INLINE int32_t rank_of(float x, int element)
 {
     int32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return (bits & 0x7ffffffc) | (3 - element);
 }
 
-static inline float size_of_rank(int32_t rank)
+ACC_INLINE float size_of_rank(int32_t rank)
 {
     float size;
     memcpy(&size, &rank, sizeof size);
@@ -29,23 +30,23 @@ static inline float size_of_rank(int32_t rank)
 }
 
 /* What level q takes off the squared error of an element of that size. */
-static inline float gain_of(float q, float size)
+ACC_INLINE float gain_of(float q, float size)
 {
     return q * (2 * size - q);
 }
 
-static inline int32_t larger(int32_t a, int32_t b)
+ACC_INLINE int32_t larger(int32_t a, int32_t b)
 {
     return a > b ? a : b;
 }
 
-static inline int32_t smaller(int32_t a, int32_t b)
+ACC_INLINE int32_t smaller(int32_t a, int32_t b)
 {
     return a < b ? a : b;
 }
 
 /* An element's code as a byte. */
-static inline uint32_t code_of(float u, int32_t rank, int32_t least, float middle, float low, float high)
+ACC_INLINE uint32_t code_of(float u, int32_t rank, int32_t least, float middle, float low, float high)
 {
     float level = fabsf(u) < middle ? low : high;
     level = rank < least ? 0 : level;

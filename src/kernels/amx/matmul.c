@@ -2,6 +2,7 @@
  * Prefill of the formats with an m per group: a tile of the file is expanded once to signed bytes, [quad][64 rows][4];
  * four products take 16 tokens through its 64 rows, and the vector unit multiplies the sums by m and adds them up.
  */
+#include "core/inline.h"
 #include "kernels/amx/amx.h"
 #include "kernels/amx/tiles.h"
 
@@ -112,8 +113,7 @@ static inline void multiply(const int8_t *dense, const int8_t *a, uint32_t group
 }
 
 /* y [4][16 tokens][16 rows] += sums * m. m [4]: 16 rows each. */
-static inline __attribute__((always_inline)) void add_scaled(const int32_t *sums, const __m512i *m, int32_t *y,
-                                                             const scaling by)
+ACC_INLINE void add_scaled(const int32_t *sums, const __m512i *m, int32_t *y, const scaling by)
 {
     for (int i = 0; i < 4; i++)
 #pragma GCC unroll 16
@@ -125,9 +125,8 @@ static inline __attribute__((always_inline)) void add_scaled(const int32_t *sums
 }
 
 /* y [tiles][4][16 tokens][16 rows] += a tile's rows times all tokens. a: their columns of the group. */
-static inline __attribute__((always_inline)) void add_tile(const int8_t *dense, const uint8_t *m8, const int8_t *a,
-                                                           uint32_t tiles, uint32_t group, uint32_t step, int32_t *y,
-                                                           const scaling by)
+ACC_INLINE void add_tile(const int8_t *dense, const uint8_t *m8, const int8_t *a, uint32_t tiles, uint32_t group,
+                         uint32_t step, int32_t *y, const scaling by)
 {
     _Alignas(64) int32_t sums[TOKENS * ACC_TILE_ROWS];
     __m512i m[4];

@@ -2,12 +2,13 @@
  * Prefill of W8, which has no m: sums stay in tile registers over all columns, and weights are read where they stand,
  * [quad][64 rows][4]. 32 tokens meet 32 rows in four products of two tiles each.
  */
+#include "core/inline.h"
 #include "kernels/amx/amx.h"
 #include "kernels/amx/tiles.h"
 
 /* y [32][64], or [16][64] (one): 32 rows of a row block, from byte `first` of each quad on. */
-static inline __attribute__((always_inline)) void block(const acc_weight *w, const acc_amx_tokens *t, uint32_t rb,
-                                                        uint32_t at, uint32_t first, int32_t *y, const bool one)
+ACC_INLINE void block(const acc_weight *w, const acc_amx_tokens *t, uint32_t rb, uint32_t at, uint32_t first,
+                      int32_t *y, const bool one)
 {
     const size_t bytes = acc_weight_tile_bytes(w);
     const uint32_t step = acc_amx_step(w), group = w->group;

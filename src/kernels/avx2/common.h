@@ -5,9 +5,9 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "core/inline.h"
 #include "kernels/a8.h"
 #include "kernels/avx2/avx2.h"
-#include "kernels/inline.h"
 
 ACC_INLINE __m256i load256(const void *p)
 {

@@ -15,8 +15,7 @@ static inline __m256i add_words(__m256i acc, __m256i a, __m256i b)
 }
 
 /* isum [n][ldi] += 8 rows times n (constant) tokens; a [n][group] as words. */
-static inline __attribute__((always_inline)) void block(const uint8_t *p, uint32_t quads, const int16_t *a,
-                                                        int32_t *isum, size_t ldi, const int n)
+ACC_INLINE void block(const uint8_t *p, uint32_t quads, const int16_t *a, int32_t *isum, size_t ldi, const int n)
 {
     __m256i s0[TOKENS], s1[TOKENS];
     const size_t group = (size_t)quads * 4;

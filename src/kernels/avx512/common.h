@@ -5,9 +5,9 @@
 
 #include <string.h>
 
+#include "core/inline.h"
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/simd.h"
-#include "kernels/inline.h"
 
 /* The first n lanes; all for n >= 16. */
 ACC_INLINE __mmask16 first_lanes(uint32_t n)

@@ -3,6 +3,7 @@
  * [quad][64 rows][4]; 64 rows x 6 tokens then live in registers, one byte dot product per 64 products. Sums start at
  * -offset * sum(a), which makes them exact.
  */
+#include "core/inline.h"
 #include "kernels/avx512/matmul.h"
 
 #define TOKENS 6 /* of one register tile */
@@ -42,9 +43,8 @@ static tokens pack_tokens(const acc_matmul *e, const acc_weight *w, const int8_t
 typedef enum scaling { PLAIN, WORDS, LONGS } scaling;
 
 /* y [n][64] += 64 rows times n (constant) tokens. m [4]: 16 rows each. */
-static inline __attribute__((always_inline)) void block(const uint8_t *dense, uint32_t quads, const int8_t *a,
-                                                        const int32_t *start, const __m512i *m, int32_t *y, const int n,
-                                                        const scaling by)
+ACC_INLINE void block(const uint8_t *dense, uint32_t quads, const int8_t *a, const int32_t *start, const __m512i *m,
+                      int32_t *y, const int n, const scaling by)
 {
     const size_t group = (size_t)quads * 4;
     __m512i s[TOKENS][4];

@@ -4,6 +4,7 @@
  * shuffle and a product work side by side where two products would wait for each other. The activations are the
  * unsigned side, a + 128; sums start at -128 * sum(weights), which makes them exact.
  */
+#include "core/inline.h"
 #include "kernels/avx512/matmul.h"
 #include "kernels/picks.h"
 
@@ -13,8 +14,7 @@
 _Static_assert(128 / 8 * STEP_BYTES + 256 <= ACC_MATMUL_DENSE, "and the start of the sums, behind the last step");
 
 /* y [n][64] += 64 rows times n (constant) tokens. */
-static inline __attribute__((always_inline)) void block(const uint8_t *dense, uint32_t quads, const int8_t *a,
-                                                        const __m512i *m, int32_t *y, const int n)
+ACC_INLINE void block(const uint8_t *dense, uint32_t quads, const int8_t *a, const __m512i *m, int32_t *y, const int n)
 {
     const size_t group = (size_t)quads * 4;
     const uint8_t *first = dense + (size_t)quads / 2 * STEP_BYTES;

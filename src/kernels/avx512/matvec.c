@@ -1,6 +1,6 @@
 /* Dense decode: one line of 64 bytes is 16 rows x 4 columns, which is one operand of the byte dot product. */
+#include "core/inline.h"
 #include "kernels/avx512/linear.h"
-#include "kernels/inline.h"
 
 /* Prefetch distances. The reads stand in the order of the addresses, which Zen 4 follows by itself, unless it is asked
  * for too much; Intel's cores gain by more (docs/design.md, section 3). */

@@ -7,8 +7,8 @@
  * four tiles at a time is no order that hardware follows, so that every line is prefetched to the second level, far
  * ahead.
  */
+#include "core/inline.h"
 #include "kernels/avx512/linear.h"
-#include "kernels/inline.h"
 #include "kernels/picks.h"
 
 #define AHEAD_BYTES 16384

@@ -5,8 +5,8 @@
 #include <arm_neon.h>
 #include <string.h>
 
+#include "core/inline.h"
 #include "kernels/a8.h"
-#include "kernels/inline.h"
 
 /* sum(x * y) of docs/numerics.md in its order: 64 partials, then halves. x and y may be the same. */
 ACC_INLINE float sum_products_neon(const float *x, const float *y, uint32_t n)

@@ -8,7 +8,7 @@
 
 #include <arm_neon.h>
 
-#include "kernels/inline.h"
+#include "core/inline.h"
 
 /* Four bytes, at an address that is a multiple of 4, to every lane. */
 ACC_INLINE int8x16_t broadcast4(const int8_t *p)

@@ -11,7 +11,7 @@
 #include <arm_neon.h>
 #include <string.h>
 
-#include "kernels/inline.h"
+#include "core/inline.h"
 #include "kernels/neon/neon.h"
 
 #define ACC_PICKS_QUAD_BYTES ACC_TILE_ROWS

@@ -1,6 +1,6 @@
-/* How kernels ask the compiler for inlining and unrolling, whatever the optimisation level. */
-#ifndef ACC_KERNELS_INLINE_H
-#define ACC_KERNELS_INLINE_H
+/* How inner loops ask the compiler for inlining and unrolling, whatever the optimisation level. */
+#ifndef ACC_CORE_INLINE_H
+#define ACC_CORE_INLINE_H
 
 #define ACC_INLINE static inline __attribute__((always_inline))
 
