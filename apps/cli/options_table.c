@@ -68,7 +68,8 @@ const cli_option cli_option_table[] = {
      "format of embedding and output: w8, w4 (w8; compress: with --target-size the better, with --recover-from the "
      "file's)"},
     {"calib", 0, TEXT("FILE", calib), CLI_COMPRESS, "calibration text (built in)"},
-    {"calib-tokens", 0, INT("N", calib_tokens, 1, U32), CLI_COMPRESS, "tokens of calibration text to use (32768)"},
+    {"calib-tokens", 0, INT("N", calib_tokens, 1, U32), CLI_COMPRESS,
+     "tokens of calibration text to use (32768; rtn: 4096)"},
     {"target-bpw", 0, REAL("X", target_bpw, 1, 16), CLI_COMPRESS,
      "mixed formats, chosen by what each matrix is worth: at most X bits per linear weight"},
     {"target-size", 0, REAL("MB", target_size, 0.01, 1e6), CLI_COMPRESS, "the same for a file of at most MB megabytes"},

@@ -27,7 +27,7 @@ typedef struct accllm_compress_params {
                               * alone the better, else "w8" */
     uint32_t group;          /* 0: by design section 2; 32, 64, 128 */
     const char *calib_path;  /* NULL: the built-in text */
-    uint32_t calib_tokens;   /* 0: default */
+    uint32_t calib_tokens;   /* 0: 32768, with "rtn" 4096 */
     uint32_t page;           /* RoPE page; 0: 256 */
     uint32_t kv_bits;        /* 0: 4 from head_dim 32 on, else 8 */
     uint64_t recover_tokens; /* tokens of distillation after the solver (calibration text); 0: none */

@@ -15,6 +15,7 @@
 #include "train/train.h"
 
 #define ACC_CALIB_TOKENS 32768
+#define ACC_CALIB_TOKENS_RTN 4096 /* rounding takes channel scales and key means from the text, no Hessians */
 #define ACC_CALIB_LEN 1024
 #define ACC_CALIB_SINKS 4
 /* Far above the usual 0.01: a few tens of thousands of tokens of prose do not pin down a Hessian of 1,500 inputs, and a

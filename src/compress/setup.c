@@ -47,7 +47,7 @@ static accllm_status parse_params(acc_run *r, accllm_error *err)
         return acc_fail(err, ACCLLM_E_ARG, "a target of %g bits per weight", p->target_bpw);
     if (target && (p->weights || !r->obs))
         return acc_fail(err, ACCLLM_E_ARG, "a target size chooses the formats itself, and needs the method obs");
-    r->calib_tokens = p->calib_tokens ? p->calib_tokens : ACC_CALIB_TOKENS;
+    r->calib_tokens = p->calib_tokens ? p->calib_tokens : r->obs ? ACC_CALIB_TOKENS : ACC_CALIB_TOKENS_RTN;
     if (r->calib_tokens > 1u << 26)
         return acc_fail(err, ACCLLM_E_ARG, "calibration: %u tokens are too many", r->calib_tokens);
     return ACCLLM_OK;
