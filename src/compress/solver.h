@@ -14,7 +14,7 @@
 
 #include "core/status.h"
 #include "core/threads.h"
-#include "weights/weights.h"
+#include "weights/grid.h"
 
 #define ACC_LANES 16        /* rows that a kernel works on together */
 #define ACC_SOLVE_BATCH 128 /* columns between two updates of the rest by GEMM; a multiple of 4 */
@@ -84,32 +84,6 @@ accllm_status acc_codes_create(acc_codes *c, const acc_weight *shape, uint32_t r
 void acc_codes_free(acc_codes *c);
 /* Row r as floats [cols]. */
 void acc_codes_dequant_row(const acc_codes *c, uint32_t r, float *out);
-
-/* The values of a dense format's codes: lo, lo + step, ..., hi. */
-typedef struct acc_grid {
-    float lo, hi, step, inverse, shift; /* inverse: 1 / step; shift: 0 if 0 is a value, else half a step */
-} acc_grid;
-
-static inline acc_grid acc_grid_of(acc_format f)
-{
-    if (f == ACC_FMT_W2) return (acc_grid){-3, 3, 2, 0.5f, 1};
-    return f == ACC_FMT_W4 ? (acc_grid){-8, 7, 1, 1, 0} : (acc_grid){-127, 127, 1, 1, 0};
-}
-
-/* Nearest integer, ties to even, of |x| < 2^22: a form that compilers turn into vector code. */
-static inline float acc_round_even(float x)
-{
-    return (x + 12582912.0f) - 12582912.0f;
-}
-
-/* The value of the grid that is nearest to x. Error feedback can push x far out; the clamp comes first, so that
- * rounding stays in its range. */
-static inline float acc_grid_round(acc_grid g, float x)
-{
-    x = x < g.lo ? g.lo : x;
-    x = x > g.hi ? g.hi : x;
-    return acc_round_even((x - g.shift) * g.inverse) * g.step + g.shift;
-}
 
 /* Weights transposed and padded: out [cols_pad][rows_pad] of w [rows][cols]. E_NUMERIC: NaN or infinity. */
 accllm_status acc_transpose_weights(acc_pool *pool, const float *w, uint32_t rows, uint32_t cols, float *out,

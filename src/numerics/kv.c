@@ -43,11 +43,11 @@ bool acc_kv4(const float *x, uint32_t n, uint8_t *u, uint16_t *scale, uint8_t *z
 /* Codes at one step: zero, and v = code - zero. */
 static int32_t key_codes(const float *x, uint32_t n, float lo, float hi, float step, float *v)
 {
-    const float inv = 1.0f / step, magic = 0x1.8p+23f; /* magic: x + magic - magic is rne(x) for small x */
+    const float inv = 1.0f / step;
     const int32_t zero = clamp(acc_rne(7.5f - ((lo + hi) * 0.5f) * inv), 0, 15);
     const float least = (float)-zero, most = (float)(15 - zero);
     for (uint32_t i = 0; i < n; i++) {
-        float r = (x[i] * inv + magic) - magic;
+        float r = acc_round_even(x[i] * inv);
         r = r < least ? least : r;
         v[i] = r > most ? most : r;
     }

@@ -19,6 +19,11 @@ extern const uint8_t acc_exp2_bytes[4][64];
 float acc_f16_to_f32(uint16_t h);
 uint16_t acc_f32_to_f16(float x); /* ties to even; overflow gives infinity (0x7c00), NaN a NaN */
 int32_t acc_rne(float x);         /* nearest integer, ties to even; |x| < 2^31 */
+/* The same of |x| < 2^22, as a float: a form that compilers turn into vector code. */
+static inline float acc_round_even(float x)
+{
+    return (x + 0x1.8p23f) - 0x1.8p23f;
+}
 /* Sum of 64 partials in the fixed order. */
 float acc_sum(const float *x, uint32_t n);
 float acc_sum_squares(const float *x, uint32_t n);

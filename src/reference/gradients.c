@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/clones.h"
+#include "numerics/numerics.h"
 #include "reference/internal.h"
 #include "reference/tape.h"
 
@@ -30,7 +31,7 @@ ACC_CLONES static void a8_row(float *x, uint32_t n)
     }
     memcpy(&max, &bits, sizeof max);
     const float inverse = max < TINY ? 0 : 127 / max, scale = max / 127;
-    for (uint32_t i = 0; i < n; i++) x[i] = acc_tape_nearest(x[i] * inverse) * scale;
+    for (uint32_t i = 0; i < n; i++) x[i] = acc_round_even(x[i] * inverse) * scale;
 }
 
 static void a8_worker(void *ctx, uint32_t worker, uint32_t n_workers)

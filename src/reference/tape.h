@@ -57,12 +57,6 @@ accllm_status acc_tape_backward(acc_tape *t, const acc_ref_layer *layers, const 
 
 /* ---- row operations with their gradients (gradients.c); rows are shared among the threads ---- */
 
-/* Nearest integer, ties to even, by the float format itself: for |v| < 2^22. */
-static inline float acc_tape_nearest(float v)
-{
-    return (v + 0x1.8p23f) - 0x1.8p23f;
-}
-
 /* y [n][cols] = RMSNorm of x, then 8-bit codes if a8; false: x holds a NaN or an infinity. y may not be x. */
 bool acc_tape_norm(accllm_runtime *rt, const float *x, const float *g, uint32_t n, uint32_t cols, float eps, bool a8,
                    float *y);

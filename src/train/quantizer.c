@@ -10,6 +10,7 @@
 #include "core/inline.h"
 #include "core/memory.h"
 #include "train/internal.h"
+#include "weights/grid.h"
 
 #define LANES 16 /* quads side by side */
 
@@ -102,30 +103,9 @@ void acc_train_quads(const float *w, uint32_t n, float inverse, float l1, float 
     }
 }
 
-/* Codes that lie evenly: factor * q + offset for whole q in [lo, hi]. */
-typedef struct even_codes {
-    float lo, hi;
-    int factor, offset;
-} even_codes;
-
-static even_codes codes_of(acc_format format)
+ACC_CLONES static void dense_group(const float *w, uint32_t n, float inverse, acc_grid grid, int8_t *ints)
 {
-    if (format == ACC_FMT_W2) return (even_codes){-2, 1, 2, 1}; /* -3, -1, 1, 3 */
-    return format == ACC_FMT_W4 ? (even_codes){-8, 7, 1, 0} : (even_codes){-127, 127, 1, 0};
-}
-
-/* u = w * inverse, rounded to the nearest code. */
-ACC_CLONES static void even_group(const float *w, uint32_t n, float inverse, const even_codes *c, int8_t *ints)
-{
-    const float scale = inverse / (float)c->factor, shift = -(float)c->offset / (float)c->factor;
-    const float lo = c->lo, hi = c->hi;
-    const int factor = c->factor, offset = c->offset;
-    for (uint32_t i = 0; i < n; i++) {
-        float u = w[i] * scale + shift;
-        u = u < lo ? lo : u;
-        u = u > hi ? hi : u;
-        ints[i] = (int8_t)(factor * (int)acc_tape_nearest(u) + offset);
-    }
+    for (uint32_t i = 0; i < n; i++) ints[i] = (int8_t)acc_grid_round(grid, w[i] * inverse);
 }
 
 static void group_codes(const acc_weight *s, const float *w, uint32_t n, float scale, int8_t *ints)
@@ -135,8 +115,7 @@ static void group_codes(const acc_weight *s, const float *w, uint32_t n, float s
         acc_train_quads(w, n, inverse, s->level1, s->level2, ints);
         return;
     }
-    const even_codes c = codes_of(s->format);
-    even_group(w, n, inverse, &c, ints);
+    dense_group(w, n, inverse, acc_grid_of(s->format), ints);
 }
 
 /* A row's scales: rscale, and what m follows from. */
