@@ -1,10 +1,11 @@
-/* Perplexity over windows or an endless stream, through the public interface alone. */
+/* Perplexity over windows or an endless stream. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "engine/internal.h"
 #include "eval/walk.h"
 #include "reference/logits.h"
 
@@ -24,6 +25,8 @@ typedef struct ppl_run {
     const accllm_tokenizer *tok;
     accllm_ppl_result *r;
     acc_walk walk;
+    acc_pool *pool;
+    double *log_sums; /* of a call's rows of logits */
     size_t n_vocab, to_score;
     double start, nll, bucket_nll;
     uint64_t bytes, bucket_from;
@@ -67,10 +70,10 @@ static accllm_status walk_text(ppl_run *run, accllm_session *s, accllm_error *er
         if (step.reset) accllm_session_reset(s);
         run->r->windows += step.reset;
         ACC_TRY(accllm_session_eval(s, step.ids, step.n_ids, step.n_rows, &logits, err));
+        acc_log_sum_exp_rows(run->pool, logits, (uint32_t)step.n_rows, run->n_vocab, run->log_sums);
         for (size_t i = 0; i < step.n_rows; i++) {
-            const float *row = logits + i * run->n_vocab;
             size_t target = step.first_target + i;
-            double nll = acc_log_sum_exp(row, run->n_vocab) - (double)row[run->walk.ids[target]];
+            double nll = run->log_sums[i] - (double)logits[i * run->n_vocab + (size_t)run->walk.ids[target]];
             if (!isfinite(nll)) return acc_fail(err, ACCLLM_E_NUMERIC, "the score of token %zu is not finite", target);
             score(run, target, nll);
         }
@@ -92,6 +95,7 @@ static accllm_status prepare(ppl_run *run, const int32_t *ids, size_t n, int32_t
 {
     ACC_TRY(acc_walk_init(&run->walk, ids, n, bos, run->p, rows, err));
     ACC_TRY(check(run, err));
+    ACC_TRY(acc_alloc((void **)&run->log_sums, rows, sizeof *run->log_sums, "scores", err));
     run->bucket_from = acc_walk_first_target(&run->walk);
     /* back-to-back windows without BOS give their first tokens no score */
     const bool all = run->p->stream || bos >= 0 || run->walk.stride < run->walk.span;
@@ -112,6 +116,7 @@ accllm_status accllm_eval_ppl(accllm_model *m, const accllm_session_params *sp, 
     ppl_run run = {.p = p,
                    .tok = accllm_model_tokenizer(m),
                    .r = r,
+                   .pool = m->rt->pool,
                    .n_vocab = accllm_model_get_info(m)->n_vocab,
                    .start = acc_seconds()};
     ACC_TRY(acc_walk_tokenize(m, text, len, p, &ids, &n, &bos, &r->bos, err));
@@ -121,6 +126,7 @@ accllm_status accllm_eval_ppl(accllm_model *m, const accllm_session_params *sp, 
     if (status == ACCLLM_OK) status = walk_text(&run, s, err);
     accllm_session_free(&s);
     acc_walk_free(&run.walk);
+    acc_free(run.log_sums);
     free(ids);
     if (status != ACCLLM_OK) {
         accllm_ppl_result_free(r);

@@ -10,6 +10,7 @@
 
 #include "accllm/eval.h"
 #include "core/status.h"
+#include "core/threads.h"
 
 #define ACC_TASK_MAX_CHOICES 64u
 #define ACC_TASK_MAX_LINE ((size_t)4 << 20)
@@ -80,7 +81,9 @@ typedef struct acc_scorer {
     const accllm_tokenizer *tok;
     size_t n_vocab;
     accllm_session *s;
+    acc_pool *pool;
     uint32_t rows;      /* of logits that one call gives */
+    double *log_sums;   /* [rows] */
     size_t limit;       /* most tokens of a sequence: longer ones lose their beginning. SIZE_MAX: none */
     uint64_t truncated; /* items that did */
 } acc_scorer;

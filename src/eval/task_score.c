@@ -106,10 +106,10 @@ size_t acc_task_shared(const acc_task_tokens *t, uint32_t n)
     return shared;
 }
 
-static accllm_status score_row(const acc_scorer *s, const float *row, int32_t target, acc_task_score *score,
-                               accllm_error *err)
+static accllm_status score_row(const acc_scorer *s, const float *row, double log_sum, int32_t target,
+                               acc_task_score *score, accllm_error *err)
 {
-    double p = (double)row[target] - acc_log_sum_exp(row, s->n_vocab);
+    double p = (double)row[target] - log_sum;
     if (!isfinite(p)) return acc_fail(err, ACCLLM_E_NUMERIC, "a likelihood is not finite");
     score->logprob += p;
     score->tokens++;
@@ -130,8 +130,9 @@ static accllm_status score_one(acc_scorer *s, const acc_task_tokens *t, size_t f
         const float *logits;
         ACC_TRY(accllm_session_eval(s->s, t->ids + at, n, rows, &logits, err));
         at += n;
+        acc_log_sum_exp_rows(s->pool, logits, (uint32_t)rows, s->n_vocab, s->log_sums);
         for (size_t i = 0; i < rows; i++)
-            ACC_TRY(score_row(s, logits + i * s->n_vocab, t->ids[at - rows + i + 1], score, err));
+            ACC_TRY(score_row(s, logits + i * s->n_vocab, s->log_sums[i], t->ids[at - rows + i + 1], score, err));
     }
     return ACCLLM_OK;
 }

@@ -1,4 +1,4 @@
-/* Accuracy on multiple choice and last words by likelihood, through the public interface alone. */
+/* Accuracy on multiple choice and last words by likelihood. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "engine/internal.h"
 #include "eval/task.h"
 #include "eval/walk.h"
 
@@ -149,6 +150,7 @@ static accllm_status run_tasks(tasks_run *run, accllm_model *m, const accllm_ses
     walk.ctx = run->longest < UINT32_MAX ? (uint32_t)run->longest : UINT32_MAX;
     accllm_session_params params = acc_walk_session(sp, m, &walk, run->longest);
     run->scorer.rows = params.max_logits;
+    ACC_TRY(acc_alloc((void **)&run->scorer.log_sums, params.max_logits, sizeof(double), "scores", err));
     ACC_TRY(accllm_session_create(&run->scorer.s, m, &params, err));
     run->r->n = 0;
     run->start = acc_seconds();
@@ -169,9 +171,11 @@ accllm_status accllm_eval_tasks(accllm_model *m, const accllm_session_params *sp
     ACC_TRY(acc_alloc(&memory, 1, sizeof(tasks_run) + sizeof(acc_task_item), "task items", err));
     tasks_run *run = memory;
     *run = (tasks_run){.p = p, .r = r, .item = (acc_task_item *)(void *)(run + 1)};
-    run->scorer = (acc_scorer){.tok = tok, .n_vocab = accllm_model_get_info(m)->n_vocab, .limit = token_limit(m, sp)};
+    run->scorer = (acc_scorer){
+        .tok = tok, .n_vocab = accllm_model_get_info(m)->n_vocab, .pool = m->rt->pool, .limit = token_limit(m, sp)};
     accllm_status s = run_tasks(run, m, sp, text, len, err);
     accllm_session_free(&run->scorer.s);
+    acc_free(run->scorer.log_sums);
     acc_task_item_clear(run->item);
     acc_free(run);
     if (s != ACCLLM_OK) *r = (accllm_tasks_result){0};

@@ -64,6 +64,17 @@ static void set_up(fixture *f, bool packed, tiny_tokenizer tokenizer)
     f->p.user = f;
 }
 
+/* log_sums [rows] */
+static acc_scorer scorer(const fixture *f, uint32_t rows, double *log_sums)
+{
+    return (acc_scorer){.tok = accllm_model_tokenizer(f->m),
+                        .n_vocab = 300,
+                        .pool = f->rt->pool,
+                        .rows = rows,
+                        .log_sums = log_sums,
+                        .limit = SIZE_MAX};
+}
+
 static void tear_down(fixture *f)
 {
     accllm_model_free(&f->m);
@@ -206,7 +217,8 @@ static void the_likeliest_words(void **state)
     (void)state;
     fixture f;
     set_up(&f, true, TINY_BPE);
-    acc_scorer s = {.tok = accllm_model_tokenizer(f.m), .n_vocab = 300, .rows = 2, .limit = SIZE_MAX};
+    double log_sums[2];
+    acc_scorer s = scorer(&f, 2, log_sums);
     f.sp.max_logits = 2;
     assert_int_equal(accllm_session_create(&s.s, f.m, &f.sp, NULL), ACCLLM_OK);
     int32_t ids[12] = {40, 50, 60, 70, 80};
@@ -239,7 +251,8 @@ static void of_equal_words_the_first_counts(void **state)
     fixture f;
     set_up(&f, true, TINY_BPE);
     f.m->packed->output.rscale = zeros;
-    acc_scorer s = {.tok = accllm_model_tokenizer(f.m), .n_vocab = 300, .rows = 2, .limit = SIZE_MAX};
+    double log_sums[2];
+    acc_scorer s = scorer(&f, 2, log_sums);
     f.sp.max_logits = 2;
     assert_int_equal(accllm_session_create(&s.s, f.m, &f.sp, NULL), ACCLLM_OK);
     for (int32_t last = 0; last < 300; last += 13) {
@@ -278,7 +291,8 @@ static void limits_and_long_items(void **state)
     char whole[128];
     (void)snprintf(whole, sizeof whole, "%s %s", expected[0].context, expected[0].choice[1]);
     assert_int_equal(accllm_tokenize(tok, whole, strlen(whole), 0, &ids, &n, NULL), ACCLLM_OK);
-    acc_scorer s = {.tok = tok, .n_vocab = 300, .rows = 8, .limit = SIZE_MAX};
+    double log_sums[8];
+    acc_scorer s = scorer(&f, 8, log_sums);
     f.sp.max_logits = 8;
     assert_int_equal(accllm_session_create(&s.s, f.m, &f.sp, NULL), ACCLLM_OK);
     acc_task_tokens t = {ids + n - 20, 20, 20 - 3};

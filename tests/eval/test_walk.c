@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "eval/walk.h"
+#include "core/threads.h"
 #include "reference/logits.h"
 
 #define N 103u
@@ -141,12 +142,78 @@ static void log_of_a_sum(void **state)
     assert_true(fabs(acc_log_sum_exp(x, 1) - 1000) < 1e-12);
 }
 
+/* Logits of n tokens, from -40 to 40 but a few far below. */
+static void fill_logits(float *x, size_t n, uint32_t seed)
+{
+    for (size_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = (float)(seed >> 8) * (80.0f / (1 << 24)) - 40;
+        if (seed % 97 == 0) x[i] = -3000;
+    }
+}
+
+static double plain_log_sum(const float *x, size_t n)
+{
+    double max = x[0], sum = 0;
+    for (size_t i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
+    for (size_t i = 0; i < n; i++) sum += exp(x[i] - max);
+    return max + log(sum);
+}
+
+static double plain_divergence(const float *p, const float *q, size_t n)
+{
+    const double log_p = plain_log_sum(p, n), log_q = plain_log_sum(q, n);
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += exp(p[i] - log_p) * (p[i] - log_p - (q[i] - log_q));
+    return sum;
+}
+
+static void rows_of_logits(void **state)
+{
+    (void)state;
+    enum { VOCAB = 1000, ROWS = 5 };
+    static float x[ROWS * VOCAB];
+    double out[ROWS];
+    acc_pool *pool;
+    accllm_error err;
+    fill_logits(x, ROWS * VOCAB, 1);
+    assert_int_equal(acc_pool_create(&pool, 3, &err), ACCLLM_OK);
+    acc_log_sum_exp_rows(pool, x, ROWS, VOCAB, out);
+    acc_log_sum_exp_rows(pool, NULL, 0, VOCAB, NULL);
+    acc_pool_free(&pool);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        assert_true(out[i] == acc_log_sum_exp(x + i * VOCAB, VOCAB));
+        assert_true(fabs(out[i] - plain_log_sum(x + i * VOCAB, VOCAB)) < 1e-12);
+    }
+}
+
+static void divergences(void **state)
+{
+    (void)state;
+    static float p[1000], q[1000];
+    for (uint32_t n = 1; n <= 1000; n += 111) {
+        fill_logits(p, n, n);
+        fill_logits(q, n, n + 1);
+        const double want = plain_divergence(p, q, n);
+        assert_true(fabs(acc_divergence(p, q, n) - want) <= 1e-12 * (1 + want));
+        assert_true(fabs(acc_divergence(p, p, n)) < 1e-13);
+        p[n / 2] = NAN;
+        assert_true(isnan(acc_divergence(p, q, n)) && isnan(acc_log_sum_exp(p, n)));
+        assert_true(isnan(acc_divergence(q, p, n)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(back_to_back_windows),        cmocka_unit_test(overlapping_windows),
-        cmocka_unit_test(a_stream_is_one_window),      cmocka_unit_test(only_whole_windows),
-        cmocka_unit_test(senseless_walks_are_refused), cmocka_unit_test(log_of_a_sum),
+        cmocka_unit_test(back_to_back_windows),
+        cmocka_unit_test(overlapping_windows),
+        cmocka_unit_test(a_stream_is_one_window),
+        cmocka_unit_test(only_whole_windows),
+        cmocka_unit_test(senseless_walks_are_refused),
+        cmocka_unit_test(log_of_a_sum),
+        cmocka_unit_test(rows_of_logits),
+        cmocka_unit_test(divergences),
     };
     return cmocka_run_group_tests_name("walk", tests, NULL, NULL);
 }
