@@ -4,7 +4,7 @@
  *
  * The steps, in this order: repetition penalty (positive logits are divided, others multiplied; once per token), top-k,
  * top-p and min-p over the softmax at temperature 1, then temperature over what is left. A weight is e^x relative to
- * the largest logit, rounded to a multiple of 2^-34: sums of them are exact in double, so they need no order and the
+ * the largest logit, rounded to a multiple of 2^-30: sums of them are exact in double, so they need no order and the
  * result does not depend on how far the logits were sorted. top-p keeps the fewest tokens that reach p of the mass that
  * top-k left; min-p keeps those of at least p times the largest probability. The most likely token always stays.
  *

@@ -2,15 +2,12 @@
 #include "reference/logits.h"
 
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
 #include "core/clones.h"
-#include "core/inline.h"
+#include "core/exp.h"
 #include "reference/internal.h"
 
-/* Below this log a probability counts as this small; from memory, because gcc makes a branch for a limit that it knows,
- * and no vectors of branches. */
+/* Below this log a probability counts as this small; from memory, see core/exp.h. */
 static const volatile double least_log = -700;
 
 ACC_INLINE double at_least(double x, double least)
@@ -18,36 +15,10 @@ ACC_INLINE double at_least(double x, double least)
     return x < least ? least : x;
 }
 
-/* e^x for -700 <= x <= 0 without calls, tables or branches, so that loops of it become vectors; relative error below
- * 1e-15, NaN for NaN. x = n ln 2 + r: e^r by its Taylor polynomial, 2^n from the integer that adding `shift` leaves in
- * the low bits. */
-ACC_INLINE double exp_of(double x)
-{
-    const double shift = 0x1.8p52, t = x * 0x1.71547652b82fep+0 + shift, n = t - shift;
-    const double r = (x - n * 0x1.62e42fee00000p-1) - n * 0x1.a39ef35793c76p-33;
-    double p = 1.0 / 479001600, power;
-    p = 1.0 / 39916800 + r * p;
-    p = 1.0 / 3628800 + r * p;
-    p = 1.0 / 362880 + r * p;
-    p = 1.0 / 40320 + r * p;
-    p = 1.0 / 5040 + r * p;
-    p = 1.0 / 720 + r * p;
-    p = 1.0 / 120 + r * p;
-    p = 1.0 / 24 + r * p;
-    p = 1.0 / 6 + r * p;
-    p = 0.5 + r * p;
-    p = 1.0 + r * (1.0 + r * p);
-    uint64_t bits;
-    memcpy(&bits, &t, sizeof bits);
-    bits = (bits + 1023) << 52;
-    memcpy(&power, &bits, sizeof power);
-    return p * power;
-}
-
 /* P (log P - log Q) of one token. */
 ACC_INLINE double divergence_of(double log_p, double log_q)
 {
-    return exp_of(log_p) * (log_p - log_q);
+    return acc_exp(log_p) * (log_p - log_q);
 }
 
 #define LANES 256 /* partial results side by side: plain loops, one order on every machine */
@@ -58,8 +29,8 @@ ACC_CLONES double acc_log_sum_exp(const float *x, size_t n)
     double part[LANES] = {0}, sum = 0;
     const size_t whole = n / LANES * LANES;
     for (size_t i = 0; i < whole; i += LANES)
-        for (size_t j = 0; j < LANES; j++) part[j] += exp_of(at_least(x[i + j] - max, least));
-    for (size_t i = whole; i < n; i++) sum += exp_of(at_least(x[i] - max, least));
+        for (size_t j = 0; j < LANES; j++) part[j] += acc_exp(at_least(x[i + j] - max, least));
+    for (size_t i = whole; i < n; i++) sum += acc_exp(at_least(x[i] - max, least));
     for (size_t j = 0; j < LANES; j++) sum += part[j];
     return max + log(sum);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/clones.h"
+#include "core/exp.h"
 #include "core/inline.h"
 #include "reference/internal.h"
 
@@ -39,28 +40,15 @@ typedef struct exp_limits {
     float least, most;
 } exp_limits;
 
-/* What exp takes; from memory, because gcc makes a branch for each limit that it knows, and no vectors of branches. */
+/* What exp takes; from memory, see core/exp.h. */
 static const volatile exp_limits exp_range = {-87, 88};
 
-/* exp by 2^n * p(r), |r| <= ln 2 / 2, Taylor's polynomial of degree 7 (truncation below 3e-9); outside the limits the
- * result stays at theirs. A NaN comes out as a NaN. */
+/* exp that stays at its limits outside of them. */
 ACC_INLINE float exp_of(float x, exp_limits l)
 {
-    const float magic = 0x1.8p23f;
     x = x < l.least ? l.least : x;
     x = x > l.most ? l.most : x;
-    const float t = x * 0x1.715476p+0f + magic; /* the integer n stands in the low bits */
-    const float n = t - magic;
-    const float r = x - n * 0x1.62e4p-1f - n * 0x1.7f7d1cp-20f;
-    const float r2 = r * r, high = r * (1.0f / 5040) + 1.0f / 720, middle = r * (1.0f / 120) + 1.0f / 24;
-    const float low = r * (1.0f / 6) + 0.5f; /* pairs of terms: they need not wait for one another */
-    const float p = ((high * r2 + middle) * r2 + low) * r2 + r + 1.0f;
-    uint32_t bits;
-    float power;
-    memcpy(&bits, &t, sizeof bits);
-    bits = (bits + (127 - 0x4b400000)) << 23;
-    memcpy(&power, &bits, sizeof power);
-    return p * power;
+    return acc_expf(x);
 }
 
 /* A float's bits as an integer in the floats' order, and back. */

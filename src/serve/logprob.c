@@ -3,6 +3,33 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/clones.h"
+#include "core/exp.h"
+
+#define LANES 64u /* partial sums side by side, one order on every machine */
+
+/* From memory, see core/exp.h. */
+static const volatile double least_log = -700;
+
+/* What is not a number counts as what has underflowed. */
+ACC_INLINE double probability(float logit, float max, double least)
+{
+    const double x = (double)logit - (double)max;
+    return acc_exp(x > least ? x : least);
+}
+
+ACC_CLONES static double sum_of_probabilities(const float *logits, uint32_t n, float max)
+{
+    const double least = least_log;
+    double part[LANES] = {0}, sum = 0;
+    const uint32_t whole = n / LANES * LANES;
+    for (uint32_t i = 0; i < whole; i += LANES)
+        for (uint32_t j = 0; j < LANES; j++) part[j] += probability(logits[i + j], max, least);
+    for (uint32_t i = whole; i < n; i++) sum += probability(logits[i], max, least);
+    for (uint32_t j = 0; j < LANES; j++) sum += part[j];
+    return sum;
+}
+
 /* Keeps the n likeliest, ties by the lower id, which comes first. */
 static void keep(acc_record *r, uint32_t n, int32_t id, float logit)
 {
@@ -17,16 +44,13 @@ static void keep(acc_record *r, uint32_t n, int32_t id, float logit)
 void acc_logprob(acc_record *r, const float *logits, uint32_t n_vocab, uint32_t n_top)
 {
     float max = -INFINITY;
-    double sum = 0;
     r->n_top = 0;
     for (uint32_t i = 0; i < n_vocab; i++) {
         if (logits[i] > max) max = logits[i];
         bool better = r->n_top < n_top || (n_top > 0 && logits[i] > r->top[n_top - 1].logprob);
         if (better && !isnan(logits[i])) keep(r, n_top, (int32_t)i, logits[i]);
     }
-    for (uint32_t i = 0; i < n_vocab; i++)
-        if (!isnan(logits[i])) sum += exp((double)logits[i] - (double)max);
-    double base = (double)max + log(sum);
+    const double base = (double)max + log(sum_of_probabilities(logits, n_vocab, max));
     for (uint32_t i = 0; i < r->n_top; i++) r->top[i].logprob = (float)((double)r->top[i].logprob - base);
     bool known = r->id >= 0 && (uint32_t)r->id < n_vocab;
     r->logprob = known ? (float)((double)logits[r->id] - base) : -INFINITY;

@@ -1,4 +1,5 @@
 /* Errors, checked arithmetic, whole-or-nothing files, thread pool. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "accllm/runtime.h"
+#include "core/exp.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/memory.h"
@@ -182,13 +184,27 @@ static void known_hashes(void **state)
     assert_true(acc_random(0, 0) == 0xe220a8397b1dcdafu);                      /* splitmix64, seed 0 */
 }
 
+static void exponentials_are_close_to_the_true_ones(void **state)
+{
+    (void)state;
+    assert_true(acc_exp(0) == 1 && acc_expf(0) == 1 && acc_expf(-0.0f) == 1);
+    assert_true(isnan(acc_exp(NAN)) && isnan(acc_expf(NAN)));
+    for (uint64_t i = 1; i < 200000; i++) {
+        const double u = acc_random_unit(9, i) * acc_random_unit(10, i), x = (i % 2 ? -700 : 700) * u;
+        const float y = (float)(i % 2 ? -87 * u : 88 * u);
+        assert_true(fabs(acc_exp(x) - exp(x)) <= 1e-15 * exp(x));
+        assert_true(fabs((double)acc_expf(y) - exp((double)y)) <= 2.5e-7 * exp((double)y));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_are_one_printable_line),      cmocka_unit_test(sizes_do_not_wrap),
-        cmocka_unit_test(a_file_appears_whole_or_not_at_all), cmocka_unit_test(padding_is_zeros),
-        cmocka_unit_test(forgotten_parts_leave_the_memory),   cmocka_unit_test(a_full_disk_is_an_error),
-        cmocka_unit_test(every_worker_runs_every_job_once),   cmocka_unit_test(known_hashes),
+        cmocka_unit_test(errors_are_one_printable_line),           cmocka_unit_test(sizes_do_not_wrap),
+        cmocka_unit_test(a_file_appears_whole_or_not_at_all),      cmocka_unit_test(padding_is_zeros),
+        cmocka_unit_test(forgotten_parts_leave_the_memory),        cmocka_unit_test(a_full_disk_is_an_error),
+        cmocka_unit_test(every_worker_runs_every_job_once),        cmocka_unit_test(known_hashes),
+        cmocka_unit_test(exponentials_are_close_to_the_true_ones),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);
 }

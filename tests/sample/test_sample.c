@@ -11,7 +11,6 @@
 
 #include "accllm/sampler.h"
 #include "core/hash.h"
-#include "sample/exp.h"
 
 #define N 1500
 
@@ -263,18 +262,6 @@ static void bad_parameters_are_refused(void **state)
     assert_int_equal(accllm_sampler_create(&s, &p, 4, &err), ACCLLM_E_ARG);
 }
 
-static void exponential_is_close_to_the_true_one(void **state)
-{
-    (void)state;
-    assert_true(acc_sample_exp(0) == 1.0);
-    assert_true(acc_sample_exp(-1e300) < 1e-300 && acc_sample_exp(-INFINITY) < 1e-300);
-    for (int i = 1; i < 200000; i++) {
-        double x = -700.0 * acc_random_unit(9, (uint64_t)i) * acc_random_unit(10, (uint64_t)i);
-        double e = exp(x);
-        assert_true(fabs(acc_sample_exp(x) - e) <= 1e-15 * e);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,7 +273,6 @@ int main(void)
         cmocka_unit_test(only_allowed_tokens_are_drawn),
         cmocka_unit_test(only_tokens_are_penalised),
         cmocka_unit_test(bad_parameters_are_refused),
-        cmocka_unit_test(exponential_is_close_to_the_true_one),
     };
     return cmocka_run_group_tests_name("sample", tests, NULL, NULL);
 }
