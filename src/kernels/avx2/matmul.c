@@ -90,14 +90,12 @@ static acc_block_fn *const blocks[TOKENS + 1] = {NULL, block1, block2, block3, b
 
 /* ---- expanding a tile ---- */
 
-/* A tile of the file's layout. The next of its row block is asked for: it lies far away, where nothing foresees it. */
+/* A tile of the file's layout; the next one is asked for. */
 static const uint8_t *take_tile(const acc_matmul *e, uint32_t cg, uint32_t rb)
 {
     const size_t bytes = acc_weight_tile_bytes(e->w);
-    if (cg + 1 < e->w->col_groups) {
-        const uint8_t *next = acc_weight_tile(e->w, bytes, cg + 1, rb);
-        for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)next + i, _MM_HINT_T1);
-    }
+    const uint8_t *next = acc_tile_after(e->w, bytes, cg, rb);
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)next + i, _MM_HINT_T1);
     return acc_weight_tile(e->w, bytes, cg, rb);
 }
 
@@ -167,6 +165,10 @@ void ACC_AVX2(matmul)(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t
 void ACC_AVX2(w2_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
                          uint32_t rb0, uint32_t rb1, void *scratch)
 {
+    if (n_tokens < ACC_FEW_TOKENS) {
+        acc_one_by_one(ACC_AVX2(w2_matvec), w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+        return;
+    }
     const acc_matmul e = {.w = w,
                           .expand = expand_w2,
                           .blocks = blocks,
@@ -180,6 +182,10 @@ void ACC_AVX2(w2_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint3
 void ACC_AVX2(w4_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
                          uint32_t rb0, uint32_t rb1, void *scratch)
 {
+    if (n_tokens < ACC_FEW_TOKENS) {
+        acc_one_by_one(ACC_AVX2(w4_matvec), w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+        return;
+    }
     const acc_matmul e = {.w = w,
                           .expand = expand_w4,
                           .blocks = blocks,

@@ -100,14 +100,11 @@ static const uint8_t *expand(const acc_matmul *e, uint32_t cg, uint32_t rb, uint
     return m;
 }
 
-/* Fewer tokens than this are cheaper one by one. */
-#define FEW_TOKENS 3
-
 void ACC_AVX2(w2s_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                           size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    if (n_tokens < FEW_TOKENS) {
-        for (uint32_t t = 0; t < n_tokens; t++) acc_avx2_w2s_matvec(w, a + t * lda, isum + t * ldi, rb0, rb1, scratch);
+    if (n_tokens < ACC_FEW_TOKENS) {
+        acc_one_by_one(acc_avx2_w2s_matvec, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
         return;
     }
     const tables t = {acc_nibble_values(w),

@@ -62,6 +62,11 @@ static void pack_tokens(const acc_weight *w, const int8_t *a, size_t lda, uint32
             for (uint32_t k = 0; k < w->group; k++) codes[k] = a[t * lda + (size_t)cg * w->group + k];
 }
 
+static inline void ask(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+}
+
 void acc_avx2_w8_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
                         uint32_t rb0, uint32_t rb1, void *scratch)
 {
@@ -73,12 +78,14 @@ void acc_avx2_w8_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32
         memset(isum + t * ldi, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
     for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS)
         for (uint32_t cg = 0; cg < w->col_groups; cg++) {
-            const uint8_t *tile = acc_weight_tile(w, bytes, cg, rb);
+            const uint8_t *tile = acc_weight_tile(w, bytes, cg, rb), *next = acc_tile_after(w, bytes, cg, rb);
             const int16_t *a16 = codes + (size_t)cg * n_tokens * w->group;
             for (uint32_t at = 0; at < n_tokens; at += TOKENS) {
                 block_fn *f = blocks[n_tokens - at < TOKENS ? n_tokens - at : TOKENS];
-                for (uint32_t rows = 0; rows < ACC_TILE_ROWS; rows += 8)
+                for (uint32_t rows = 0; rows < ACC_TILE_ROWS; rows += 8) {
+                    if (at == 0) ask(next + rows / 8 * (bytes / 8), bytes / 8);
                     f(tile + 4 * rows, quads, a16 + (size_t)at * w->group, isum + at * ldi + rows, ldi);
+                }
             }
         }
 }
