@@ -44,12 +44,11 @@ ACC_INLINE void rows16(const uint8_t *dense, uint32_t quads, const int8_t *a, co
         for (uint32_t i = 0; i < ACC_TILE_ROWS; i += 16, dense += e->rows_bytes)                           \
             rows16(dense, e->w->group / 4, a, m + i, y + i, n);                                            \
     }
-BLOCK(1)
 BLOCK(2)
 BLOCK(3)
 BLOCK(4)
 
-static acc_block_fn *const blocks[TOKENS + 1] = {NULL, block1, block2, block3, block4};
+static acc_block_fn *const blocks[TOKENS + 1] = {NULL, NULL, block2, block3, block4};
 
 /* What a pick's nibble names, 16 values for both lanes. */
 typedef struct tables {
@@ -100,11 +99,23 @@ static const uint8_t *expand(const acc_matmul *e, uint32_t cg, uint32_t rb, uint
     return m;
 }
 
+/* So many are cheaper with decode's kernel: measured without AVX-VNNI, by the number of instructions with it. */
+#define FEW_TOKENS (ACC_SUM_BITS == 16 ? 8 : 4)
+
+static void few(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    for (uint32_t t = 0, n; t < n_tokens; t += n) {
+        n = n_tokens - t < ACC_W2S_FEW ? n_tokens - t : ACC_W2S_FEW;
+        acc_avx2_w2s_few(w, a + t * lda, lda, n, isum + t * ldi, ldi, rb0, rb1, scratch);
+    }
+}
+
 void ACC_AVX2(w2s_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                           size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    if (n_tokens < ACC_FEW_TOKENS) {
-        acc_one_by_one(acc_avx2_w2s_matvec, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    if (n_tokens <= FEW_TOKENS) {
+        few(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
         return;
     }
     const tables t = {acc_nibble_values(w),

@@ -2,6 +2,7 @@
  * Decode for one token: all formats stream their weights once, so the memory bus is the limit; software prefetch
  * runs ahead of the reads.
  */
+#include "core/inline.h"
 #include "kernels/avx2/linear.h"
 
 #define AHEAD_BYTES 16384 /* prefetch distance of the repacked stream, to the second level */
@@ -31,46 +32,74 @@ static inline void add_scaled(__m256i s, const uint8_t *m, __m256i *first, __m25
     *second = _mm256_add_epi32(*second, _mm256_unpackhi_epi16(lo, hi));
 }
 
-/* 32 rows. A pick adds its value's magnitude times what the table names. A group's sum fits 16 bits. */
-static inline const uint8_t *w2s_rows32(const uint8_t *p, const int8_t *table, uint32_t groups, uint32_t quads,
-                                        __m256i magnitudes, int32_t *isum)
+/* 32 rows times nt (constant) tokens, whose tables are `stride` apart. A pick adds its value's magnitude times what the
+ * table names. A group's sum fits 16 bits. */
+ACC_INLINE const uint8_t *w2s_rows32(const uint8_t *p, const int8_t *table, size_t stride, uint32_t groups,
+                                     uint32_t quads, __m256i magnitudes, int32_t *isum, size_t ldi, const int nt)
 {
-    const __m256i mask = _mm256_set1_epi8(15);
-    __m256i y0 = _mm256_setzero_si256(), y1 = y0, y2 = y0, y3 = y0;
+    const __m256i mask = _mm256_set1_epi8(15), zero = _mm256_setzero_si256();
+    __m256i y[ACC_W2S_FEW][4];
+    ACC_UNROLL for (int t = 0; t < nt; t++) y[t][0] = y[t][1] = y[t][2] = y[t][3] = zero;
     for (uint32_t g = 0; g < groups; g++) {
-        __m256i s0 = _mm256_setzero_si256(), s1 = s0;
+        __m256i s[ACC_W2S_FEW][2];
+        ACC_UNROLL for (int t = 0; t < nt; t++) s[t][0] = s[t][1] = zero;
 #pragma GCC unroll 4
         for (uint32_t q = 0; q < quads; q++, p += 32, table += 16) {
             if (q % 2 == 0) _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T1);
-            const __m256i x = load256(p), t = _mm256_broadcastsi128_si256(*(const __m128i *)(const void *)table);
+            const __m256i x = load256(p);
             const __m256i n0 = _mm256_and_si256(x, mask), n1 = _mm256_and_si256(_mm256_srli_epi16(x, 4), mask);
-            s0 = acc_add_bytes(s0, _mm256_shuffle_epi8(magnitudes, n0), _mm256_shuffle_epi8(t, n0));
-            s1 = acc_add_bytes(s1, _mm256_shuffle_epi8(magnitudes, n1), _mm256_shuffle_epi8(t, n1));
+            const __m256i m0 = _mm256_shuffle_epi8(magnitudes, n0), m1 = _mm256_shuffle_epi8(magnitudes, n1);
+            ACC_UNROLL for (int t = 0; t < nt; t++)
+            {
+                const __m256i a = _mm256_broadcastsi128_si256(*(const __m128i *)(const void *)(table + t * stride));
+                s[t][0] = acc_add_bytes(s[t][0], m0, _mm256_shuffle_epi8(a, n0));
+                s[t][1] = acc_add_bytes(s[t][1], m1, _mm256_shuffle_epi8(a, n1));
+            }
         }
         _mm_prefetch((const char *)p + AHEAD_BYTES, _MM_HINT_T1);
-        add_scaled(s0, p, &y0, &y1);
-        add_scaled(s1, p + 16, &y2, &y3);
+        ACC_UNROLL for (int t = 0; t < nt; t++)
+        {
+            add_scaled(s[t][0], p, &y[t][0], &y[t][1]);
+            add_scaled(s[t][1], p + 16, &y[t][2], &y[t][3]);
+        }
         p += 32;
     }
-    store256(isum, y0);
-    store256(isum + 8, y1);
-    store256(isum + 16, y2);
-    store256(isum + 24, y3);
+    ACC_UNROLL for (int t = 0; t < nt; t++) ACC_UNROLL for (int i = 0; i < 4; i++)
+        store256(isum + (size_t)t * ldi + 8 * i, y[t][i]);
     return p;
 }
 
-void acc_avx2_w2s_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1, void *scratch)
+ACC_INLINE void w2s_tokens(const acc_weight *w, const int8_t *a, size_t lda, int32_t *isum, size_t ldi, uint32_t rb0,
+                           uint32_t rb1, int8_t *table, const int nt)
 {
-    int8_t *table = scratch;
-    w2s_table(a, (size_t)w->col_groups * w->group, table);
+    const size_t cols = (size_t)w->col_groups * w->group, stride = 4 * cols;
+    for (int t = 0; t < nt; t++) w2s_table(a + t * lda, cols, table + t * stride);
     const __m256i magnitudes = _mm256_abs_epi8(acc_nibble_values(w));
     const uint8_t *p = acc_nibble_block(w, 2 * rb0);
     for (uint32_t b = 2 * rb0; b < 2 * rb1; b++, isum += ACC_NIBBLE_ROWS) {
         if (w->group == 128)
-            p = w2s_rows32(p, table, w->col_groups, 32, magnitudes, isum);
+            p = w2s_rows32(p, table, stride, w->col_groups, 32, magnitudes, isum, ldi, nt);
         else
-            p = w2s_rows32(p, table, w->col_groups, w->group / 4, magnitudes, isum);
+            p = w2s_rows32(p, table, stride, w->col_groups, w->group / 4, magnitudes, isum, ldi, nt);
     }
+}
+
+void acc_avx2_w2s_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    w2s_tokens(w, a, 0, isum, 0, rb0, rb1, scratch, 1);
+}
+
+void acc_avx2_w2s_few(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                      uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    if (n_tokens == 1)
+        w2s_tokens(w, a, lda, isum, ldi, rb0, rb1, scratch, 1);
+    else if (n_tokens == 2)
+        w2s_tokens(w, a, lda, isum, ldi, rb0, rb1, scratch, 2);
+    else if (n_tokens == 3)
+        w2s_tokens(w, a, lda, isum, ldi, rb0, rb1, scratch, 3);
+    else
+        w2s_tokens(w, a, lda, isum, ldi, rb0, rb1, scratch, 4);
 }
 
 /* ---- W4: the nibble code + 8 is the unsigned operand, 8 * sum(a) is taken off per group ---- */
