@@ -3,15 +3,17 @@
 #include <pthread.h>
 
 #include "core/memory.h"
+#include "core/runtime.h"
 #include "serve/slot.h"
 
 struct acc_scheduler {
     acc_scheduler_params p;
-    acc_slot *slot;          /* [p.slots] */
-    uint64_t *unending;      /* [(n_vocab + 63) / 64], bit by bit: the tokens that do not end a text */
-    accllm_batch *batch;     /* this and the next three are the engine thread's */
-    acc_slot **chosen;       /* [p.slots], of one step */
-    acc_step *step;          /* [p.slots] */
+    acc_slot *slot;      /* [p.slots] */
+    uint64_t *unending;  /* [(n_vocab + 63) / 64], bit by bit: the tokens that do not end a text */
+    accllm_batch *batch; /* this and the next four are the engine thread's */
+    acc_slot **chosen;   /* [p.slots], of one step */
+    acc_step *step;      /* [p.slots], of which n_steps */
+    size_t n_steps;
     accllm_batch_item *item; /* [p.slots] */
     float *hidden;           /* [chunk][n_embd], of the one slot that reads a piece of its prompt */
     uint64_t room;           /* tokens that a session keeps */
@@ -112,10 +114,10 @@ static size_t choose(acc_scheduler *s)
 }
 
 /* One pass over the weights for all steps. */
-static void advance(acc_scheduler *s, size_t n)
+static void advance(acc_scheduler *s)
 {
     accllm_error error = {0};
-    if (n == 0) return;
+    const size_t n = s->n_steps;
     for (size_t i = 0; i < n; i++)
         s->item[i] = (accllm_batch_item){.session = s->step[i].slot->session,
                                          .ids = s->step[i].ids,
@@ -130,15 +132,23 @@ static void advance(acc_scheduler *s, size_t n)
     }
 }
 
+/* Job: drawing, grammar, scores and text are each slot's own affair. */
+static void digest_share(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    acc_scheduler *s = ctx;
+    for (size_t i = worker; i < s->n_steps; i += n_workers) acc_slot_digest(s->step[i].slot, &s->step[i]);
+}
+
 static void compute(acc_scheduler *s, size_t n)
 {
-    size_t m = 0;
+    s->n_steps = 0;
     for (size_t i = 0; i < n; i++) {
         if (s->chosen[i]->starting) acc_slot_begin(s->chosen[i]);
-        if (!s->chosen[i]->finish) acc_slot_plan(s->chosen[i], &s->step[m++], s->hidden);
+        if (!s->chosen[i]->finish) acc_slot_plan(s->chosen[i], &s->step[s->n_steps++], s->hidden);
     }
-    advance(s, m);
-    for (size_t i = 0; i < m; i++) acc_slot_digest(s->step[i].slot, &s->step[i]);
+    if (s->n_steps == 0) return;
+    advance(s);
+    acc_pool_run(s->p.rt->pool, digest_share, s);
 }
 
 static void finish(acc_scheduler *s, acc_sequence *q, acc_finish how)
