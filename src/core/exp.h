@@ -8,6 +8,8 @@
 #ifndef ACC_CORE_EXP_H
 #define ACC_CORE_EXP_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -52,6 +54,27 @@ ACC_INLINE double acc_exp(double x)
     bits = (bits + 1023) << 52;
     memcpy(&power, &bits, sizeof power);
     return p * power;
+}
+
+/* e^x of what is not below `least`, else e^least; of a NaN a NaN, or with skip_nan (constant) e^least. */
+ACC_INLINE double acc_exp_from(double x, double least, const bool skip_nan)
+{
+    return acc_exp(skip_nan ? (x > least ? x : least) : (x < least ? least : x));
+}
+
+#define ACC_EXP_LANES 64 /* partial sums side by side: plain loops, one order on every machine */
+
+/* The sum of acc_exp_from(x - max, least, skip_nan) over x [n], none of which is above max. least: -700, from a
+ * volatile object. For functions under ACC_CLONES. */
+ACC_INLINE double acc_exp_sum(const float *x, size_t n, double max, double least, const bool skip_nan)
+{
+    double part[ACC_EXP_LANES] = {0}, sum = 0;
+    const size_t whole = n / ACC_EXP_LANES * ACC_EXP_LANES;
+    for (size_t i = 0; i < whole; i += ACC_EXP_LANES)
+        for (size_t j = 0; j < ACC_EXP_LANES; j++) part[j] += acc_exp_from(x[i + j] - max, least, skip_nan);
+    for (size_t i = whole; i < n; i++) sum += acc_exp_from(x[i] - max, least, skip_nan);
+    for (size_t j = 0; j < ACC_EXP_LANES; j++) sum += part[j];
+    return sum;
 }
 
 #endif

@@ -21,30 +21,22 @@ ACC_INLINE double divergence_of(double log_p, double log_q)
     return acc_exp(log_p) * (log_p - log_q);
 }
 
-#define LANES 256 /* partial results side by side: plain loops, one order on every machine */
-
 ACC_CLONES double acc_log_sum_exp(const float *x, size_t n)
 {
-    const double max = acc_ref_max(x, (uint32_t)n, x[0]), least = least_log;
-    double part[LANES] = {0}, sum = 0;
-    const size_t whole = n / LANES * LANES;
-    for (size_t i = 0; i < whole; i += LANES)
-        for (size_t j = 0; j < LANES; j++) part[j] += acc_exp(at_least(x[i + j] - max, least));
-    for (size_t i = whole; i < n; i++) sum += acc_exp(at_least(x[i] - max, least));
-    for (size_t j = 0; j < LANES; j++) sum += part[j];
-    return max + log(sum);
+    const double max = acc_ref_max(x, (uint32_t)n, x[0]);
+    return max + log(acc_exp_sum(x, n, max, least_log, false));
 }
 
 ACC_CLONES double acc_divergence(const float *p, const float *q, size_t n)
 {
     const double log_p = acc_log_sum_exp(p, n), log_q = acc_log_sum_exp(q, n), least = least_log;
-    double part[LANES] = {0}, sum = 0;
-    const size_t whole = n / LANES * LANES;
-    for (size_t i = 0; i < whole; i += LANES)
-        for (size_t j = 0; j < LANES; j++)
+    double part[ACC_EXP_LANES] = {0}, sum = 0;
+    const size_t whole = n / ACC_EXP_LANES * ACC_EXP_LANES;
+    for (size_t i = 0; i < whole; i += ACC_EXP_LANES)
+        for (size_t j = 0; j < ACC_EXP_LANES; j++)
             part[j] += divergence_of(at_least(p[i + j] - log_p, least), q[i + j] - log_q);
     for (size_t i = whole; i < n; i++) sum += divergence_of(at_least(p[i] - log_p, least), q[i] - log_q);
-    for (size_t j = 0; j < LANES; j++) sum += part[j];
+    for (size_t j = 0; j < ACC_EXP_LANES; j++) sum += part[j];
     return sum;
 }
 

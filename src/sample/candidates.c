@@ -66,12 +66,12 @@ static float below(const acc_candidates *c, double depth)
 
 double acc_candidates_mass(const acc_candidates *c, double t)
 {
-    const float heavy = below(c, ACC_WEIGHT_RANGE * t);
+    const float heavy = below(c, ACC_WEIGHT_RANGE * t), per = per_logit(t);
     uint64_t sum = 0;
     for (uint32_t first = 0, end; first < c->n_vocab; first = end + BLOCK) {
         for (end = first; end < c->n_vocab && c->block_max[end / BLOCK] >= heavy;) end += BLOCK;
         const uint32_t n = (end < c->n_vocab ? end : c->n_vocab) - first;
-        sum += mass_of_logits(c->logits + first, n, c->max, per_logit(t));
+        sum += mass_of_logits(c->logits + first, n, c->max, per);
     }
     return (double)sum;
 }
@@ -133,7 +133,8 @@ void acc_candidates_look(acc_candidates *c, const float *logits, const uint64_t 
 
 int32_t acc_candidates_likeliest(const acc_candidates *c)
 {
-    for (uint32_t first = 0; first < c->n_vocab && c->max > -INFINITY; first += BLOCK) {
+    if (c->max == -INFINITY) return 0;
+    for (uint32_t first = 0; first < c->n_vocab; first += BLOCK) {
         if (c->block_max[first / BLOCK] != c->max) continue;
         for (uint32_t i = first; i < first + block_size(c, first); i++)
             if (c->logits[i] == c->max) return (int32_t)i;
@@ -184,10 +185,11 @@ double acc_collected_mass(const acc_candidates *c, uint32_t from, uint32_t to, d
 
 uint32_t acc_collected_above(const acc_candidates *c, uint32_t n, float part)
 {
+    const float least = least_log;
     uint32_t above = 0;
     for (uint32_t i = 0; i < n; i++) {
         const float x = logit_of(c->keys[i]) - c->max;
-        above += acc_expf(x > least_log ? x : least_log) >= part;
+        above += acc_expf(x > least ? x : least) >= part;
     }
     return above;
 }

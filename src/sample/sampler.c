@@ -14,7 +14,6 @@
 
 struct accllm_sampler {
     accllm_sampler_params p;
-    uint32_t n_vocab;
     float *adjusted; /* [n_vocab]: logits after the repetition penalty */
     int32_t *recent; /* [repeat_last] ring of accepted ids */
     uint64_t n_accepted;
@@ -51,11 +50,11 @@ static accllm_status check_params(const accllm_sampler_params *p, uint32_t n_voc
     return ACCLLM_OK;
 }
 
-static accllm_status take_memory(accllm_sampler *s, accllm_error *err)
+static accllm_status take_memory(accllm_sampler *s, uint32_t n_vocab, accllm_error *err)
 {
-    ACC_TRY(acc_candidates_create(&s->c, s->n_vocab, err));
+    ACC_TRY(acc_candidates_create(&s->c, n_vocab, err));
     if (s->p.repeat_last == 0) return ACCLLM_OK;
-    ACC_TRY(acc_alloc((void **)&s->adjusted, s->n_vocab, sizeof *s->adjusted, "sampler", err));
+    ACC_TRY(acc_alloc((void **)&s->adjusted, n_vocab, sizeof *s->adjusted, "sampler", err));
     return acc_alloc((void **)&s->recent, s->p.repeat_last, sizeof *s->recent, "sampler", err);
 }
 
@@ -67,9 +66,8 @@ accllm_status accllm_sampler_create(accllm_sampler **out, const accllm_sampler_p
     accllm_sampler *s = acc_calloc(1, sizeof *s);
     if (!s) return acc_fail(err, ACCLLM_E_NOMEM, "out of memory: sampler");
     s->p = *p;
-    s->n_vocab = n_vocab;
     if (p->repeat_penalty == 1.0f) s->p.repeat_last = 0;
-    accllm_status status = take_memory(s, err);
+    accllm_status status = take_memory(s, n_vocab, err);
     if (status == ACCLLM_OK)
         *out = s;
     else
@@ -89,7 +87,7 @@ void accllm_sampler_free(accllm_sampler **s)
 
 void accllm_sampler_accept(accllm_sampler *s, int32_t id)
 {
-    if (s->p.repeat_last == 0 || id < 0 || (uint32_t)id >= s->n_vocab) return;
+    if (s->p.repeat_last == 0 || id < 0 || (uint32_t)id >= s->c.n_vocab) return;
     s->recent[s->n_accepted % s->p.repeat_last] = id;
     s->n_accepted++;
 }
@@ -98,7 +96,7 @@ void accllm_sampler_accept(accllm_sampler *s, int32_t id)
 static const float *penalise(accllm_sampler *s, const float *logits)
 {
     if (s->p.repeat_last == 0 || s->n_accepted == 0) return logits;
-    memcpy(s->adjusted, logits, s->n_vocab * sizeof *logits);
+    memcpy(s->adjusted, logits, s->c.n_vocab * sizeof *logits);
     uint64_t n = s->n_accepted < s->p.repeat_last ? s->n_accepted : s->p.repeat_last;
     for (uint64_t i = 0; i < n; i++) {
         float x = logits[s->recent[i]];
@@ -109,7 +107,7 @@ static const float *penalise(accllm_sampler *s, const float *logits)
 
 static int32_t first_allowed(const accllm_sampler *s, const uint64_t *allowed)
 {
-    for (uint32_t w = 0; w <= (s->n_vocab - 1) / 64; w++)
+    for (uint32_t w = 0; w <= (s->c.n_vocab - 1) / 64; w++)
         if (allowed[w]) return (int32_t)(w * 64 + (uint32_t)__builtin_ctzll(allowed[w]));
     return -1;
 }

@@ -6,28 +6,12 @@
 #include "core/clones.h"
 #include "core/exp.h"
 
-#define LANES 64u /* partial sums side by side, one order on every machine */
-
 /* From memory, see core/exp.h. */
 static const volatile double least_log = -700;
 
-/* What is not a number counts as what has underflowed. */
-ACC_INLINE double probability(float logit, float max, double least)
-{
-    const double x = (double)logit - (double)max;
-    return acc_exp(x > least ? x : least);
-}
-
 ACC_CLONES static double sum_of_probabilities(const float *logits, uint32_t n, float max)
 {
-    const double least = least_log;
-    double part[LANES] = {0}, sum = 0;
-    const uint32_t whole = n / LANES * LANES;
-    for (uint32_t i = 0; i < whole; i += LANES)
-        for (uint32_t j = 0; j < LANES; j++) part[j] += probability(logits[i + j], max, least);
-    for (uint32_t i = whole; i < n; i++) sum += probability(logits[i], max, least);
-    for (uint32_t j = 0; j < LANES; j++) sum += part[j];
-    return sum;
+    return acc_exp_sum(logits, n, (double)max, least_log, true);
 }
 
 /* Keeps the n likeliest, ties by the lower id, which comes first. */

@@ -8,12 +8,12 @@
 
 struct acc_scheduler {
     acc_scheduler_params p;
-    acc_slot *slot;      /* [p.slots] */
-    uint64_t *unending;  /* [(n_vocab + 63) / 64], bit by bit: the tokens that do not end a text */
-    accllm_batch *batch; /* this and the next four are the engine thread's */
-    acc_slot **chosen;   /* [p.slots], of one step */
-    acc_step *step;      /* [p.slots], of which n_steps */
-    size_t n_steps;
+    acc_slot *slot;          /* [p.slots] */
+    uint64_t *unending;      /* [(n_vocab + 63) / 64], bit by bit: the tokens that do not end a text */
+    accllm_batch *batch;     /* this and the next four are the engine thread's */
+    acc_slot **chosen;       /* [p.slots], of one step */
+    acc_step *step;          /* [p.slots] */
+    size_t n_steps;          /* of the present step */
     accllm_batch_item *item; /* [p.slots] */
     float *hidden;           /* [chunk][n_embd], of the one slot that reads a piece of its prompt */
     uint64_t room;           /* tokens that a session keeps */

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "eval/walk.h"
 #include "core/threads.h"
+#include "eval/walk.h"
 #include "reference/logits.h"
 
 #define N 103u
@@ -140,6 +140,8 @@ static void log_of_a_sum(void **state)
     double want = 1000 + log(2 + exp(-1) + exp(-1.5) + exp(-3));
     assert_true(fabs(acc_log_sum_exp(x, 7) - want) < 1e-9);
     assert_true(fabs(acc_log_sum_exp(x, 1) - 1000) < 1e-12);
+    const float far[3] = {0, -INFINITY, -1e30f};
+    assert_true(acc_log_sum_exp(far, 3) == 0);
 }
 
 /* Logits of n tokens, from -40 to 40 but a few far below. */
