@@ -105,6 +105,8 @@ typedef struct acc_kernels {
         /* Bytes of this set's own layout of w, 0 (or repack NULL): it reads the file's. */
         size_t (*repack_bytes)(const acc_weight *w);
         void (*repack)(const acc_weight *w, uint8_t *dst);
+        /* Row blocks that matvec wants at once, since it walks them inside a column group and may make tables first. */
+        uint32_t run;
     } w[ACC_FMT_COUNT];
     acc_attn_fn *attn4, *attn8;
     acc_attn_query_fn *attn_query;

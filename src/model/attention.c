@@ -73,26 +73,42 @@ static void attend(acc_batch *b, acc_worker *worker, uint32_t row, uint32_t kv_h
     }
 }
 
-/* How many of g heads, which cost `each` and begin at `base`, begin before `at`. */
-static uint32_t heads_before(uint64_t at, uint64_t base, uint64_t each, uint32_t g)
+/* How many of g heads, which cost `each` and begin at `base`, begin before `at`; whole: all or none. */
+static uint32_t heads_before(uint64_t at, uint64_t base, uint64_t each, uint32_t g, bool whole)
 {
     if (at <= base) return 0;
+    if (whole) return at - base > each * g / 2 ? g : 0;
     uint64_t n = (at - base + each - 1) / each;
     return n < g ? (uint32_t)n : g;
 }
 
-/* The work stands in a line: KV head, row, query head, each as long as the positions that its row sees. Shares are
- * equal lengths of it; where one ends inside a KV head's group, both read its keys and values. */
-void acc_attend_share(void *ctx, uint32_t worker, uint32_t n_workers)
+/* The parts that the work of several rows is cut into for each worker. */
+#define PARTS 4
+
+uint32_t acc_attend_items(const acc_batch *b)
 {
-    acc_batch *b = ctx;
-    uint32_t g = b->d.group, n_kv = b->m->hp.n_kv_heads;
+    return b->n == 1 ? b->n_workers : b->n_workers * PARTS;
+}
+
+/* The work stands in a line: KV head, row, query head, each as long as the positions that its row sees. Items are equal
+ * lengths of it; where one ends inside a KV head's group, both read its keys and values, which many rows avoid. */
+static void attend_items(acc_batch *b, uint32_t worker, uint32_t begin, uint32_t end)
+{
+    uint32_t g = b->d.group, n_kv = b->m->hp.n_kv_heads, n_items = acc_attend_items(b);
     uint64_t lap = b->seen[b->n] * g; /* of one KV head */
-    uint64_t from = lap * n_kv * worker / n_workers, to = lap * n_kv * (worker + 1) / n_workers;
+    uint64_t from = lap * n_kv * begin / n_items, to = lap * n_kv * end / n_items;
+    bool whole = (uint64_t)b->n * n_kv >= 4 * (uint64_t)n_items;
     for (uint32_t kv = (uint32_t)(from / lap); kv < n_kv && lap * kv < to; kv++)
         for (uint32_t r = 0; r < b->n; r++) {
             uint64_t base = lap * kv + b->seen[r] * g, each = b->seen[r + 1] - b->seen[r];
-            uint32_t h0 = heads_before(from, base, each, g), h1 = heads_before(to, base, each, g);
+            uint32_t h0 = heads_before(from, base, each, g, whole), h1 = heads_before(to, base, each, g, whole);
             if (h0 < h1) attend(b, &b->workers[worker], r, kv, kv * g + h0, h1 - h0);
         }
+}
+
+void acc_attend_some(void *ctx, uint32_t worker, uint32_t n_workers)
+{
+    acc_batch *b = ctx;
+    uint32_t begin, end;
+    while (acc_items_take(b->left, n_workers, worker, 1, UINT32_MAX, &begin, &end)) attend_items(b, worker, begin, end);
 }

@@ -82,6 +82,7 @@ static void plan_memory(acc_batch *b, acc_arena *a)
     b->logit_rows = acc_arena_take(a, b->max_rows, sizeof(uint32_t));
     b->logits = acc_arena_take(a, b->max_rows, sizeof(float *));
     b->workers = acc_arena_take(a, b->n_workers, sizeof(acc_worker));
+    b->left = acc_arena_take(a, b->n_workers, sizeof(acc_items));
     for (uint32_t w = 0; w < b->n_workers; w++) plan_worker(b, a, w, b->workers ? &b->workers[w] : NULL);
 }
 

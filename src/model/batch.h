@@ -2,6 +2,7 @@
 #ifndef ACC_MODEL_BATCH_H
 #define ACC_MODEL_BATCH_H
 
+#include "core/items.h"
 #include "model/session.h"
 
 /* Sizes that follow from the model. */
@@ -66,6 +67,7 @@ struct acc_batch {
     float *a8_scale;
     uint32_t n_workers;
     acc_worker *workers;
+    acc_items *left; /* [n_workers]: of the present phase's work */
     size_t isum_size;
     acc_row *rows;        /* [max_rows] */
     uint64_t *seen;       /* [max_rows + 1]: the cost of attention before each row, in positions */
@@ -82,6 +84,7 @@ struct acc_batch {
     accllm_status status; /* the first failure */
     accllm_error *err;
     acc_source_rows src;
+    uint32_t cuts; /* parts of its tokens that a row block's work is cut into */
 };
 
 /* Row blocks that one call of a kernel takes: decode walks long runs, so that what a kernel derives from the input
@@ -108,18 +111,24 @@ static inline void acc_row_failed(acc_worker *wk, uint32_t row, const char *what
 typedef void acc_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint32_t token, uint32_t row, uint32_t n,
                       const int32_t *isum, float scale);
 
-/* Rows of row blocks [rb0, rb1) of w for every token of the input; rb0 a multiple of unit. */
-void acc_linear_run(acc_batch *b, acc_worker *wk, const acc_weight *w, const acc_input *in, uint32_t rb0, uint32_t rb1,
+/* Row blocks times tokens. */
+typedef struct acc_tile {
+    uint32_t rb0, rb1, t0, t1;
+} acc_tile;
+
+/* The rows and tokens of a tile; rb0 a multiple of unit. */
+void acc_linear_run(acc_batch *b, acc_worker *wk, const acc_weight *w, const acc_input *in, const acc_tile *tile,
                     uint32_t unit, acc_sink *sink);
-/* Worker's share of w, which is one of several matrices that together cost `total`, `before` of it in the matrices
- * ahead; each row block of w costs `each`. Shares meet at multiples of unit. */
-void acc_linear_share(uint64_t total, uint64_t before, uint64_t each, const acc_weight *w, uint32_t unit,
-                      uint32_t worker, uint32_t n_workers, uint32_t *rb0, uint32_t *rb1);
+/* Of row blocks that are cut into `cuts` parts of n_tokens tokens each, the first tile of parts [*i, end); *i moves
+ * behind it. */
+acc_tile acc_next_tile(uint32_t cuts, uint32_t n_tokens, uint32_t *i, uint32_t end);
 
 /* ---- attention.c ---- */
 
-/* Job: this worker's share of all rows' attention. */
-void acc_attend_share(void *ctx, uint32_t worker, uint32_t n_workers);
+/* Items of the job acc_attend_some(). */
+uint32_t acc_attend_items(const acc_batch *b);
+/* Job: this worker's part of all rows' attention. */
+void acc_attend_some(void *ctx, uint32_t worker, uint32_t n_workers);
 
 /* ---- layer.c ---- */
 

@@ -151,10 +151,45 @@ static void logits_sink(acc_batch *b, acc_worker *wk, const acc_weight *w, uint3
 
 /* ---- phases: jobs of the pool ---- */
 
+/* The least that decode takes at a time, in bytes of weights: a call has a price of its own. */
+#define LEAST_BYTES 131072u
+
+/* The worker's next items of a matrix. */
+static bool take(acc_batch *b, uint32_t worker, const acc_weight *w, uint32_t *begin, uint32_t *end)
+{
+    const uint32_t n = b->src.n_tokens, each = (uint32_t)(acc_weight_tiles_bytes(w) / w->row_blocks);
+    uint32_t least = 1;
+    if (n == 1) {
+        least = b->k->w[w->format].run;
+        if ((uint64_t)least * each < LEAST_BYTES) least = LEAST_BYTES / each;
+    }
+    return acc_items_take(b->left, b->n_workers, worker, least, acc_blocks_per_call(n, 1) * b->cuts, begin, end);
+}
+
+static uint32_t units(const acc_weight *w, uint32_t unit)
+{
+    return (w->row_blocks + unit - 1) / unit;
+}
+
 /* What storing a row block of keys or values costs, in bytes of weights that decode reads in that time: by clock
  * readings around the job with SmolLM2's shape, AVX2, where without it one of two threads took 1.7 times as long as the
  * other. */
 #define STORE_BYTES 15000u
+
+/* The items of q, k and v stand in a line, those of k and v being whole KV heads. Shares cost the same. */
+static void deal_qkv(const acc_batch *b, uint32_t n_q, uint32_t n_kv)
+{
+    const acc_packed_layer *l = &b->m->layers[b->layer];
+    const uint64_t q = acc_weight_tiles_bytes(&l->q) / l->q.row_blocks;
+    const uint64_t kv = (acc_weight_tiles_bytes(&l->k) / l->k.row_blocks + STORE_BYTES) * b->d.kv_unit;
+    const uint64_t all_q = n_q * q, all = all_q + n_kv * kv;
+    for (uint32_t w = 0, begin = 0; w < b->n_workers; w++) {
+        const uint64_t at = all * (w + 1) / b->n_workers;
+        const uint32_t end = (uint32_t)(at <= all_q ? (at + q / 2) / q : n_q + (at - all_q + kv / 2) / kv);
+        acc_items_give(&b->left[w], begin, end);
+        begin = end;
+    }
+}
 
 static void project_qkv(void *ctx, uint32_t worker, uint32_t n_workers)
 {
@@ -165,32 +200,43 @@ static void project_qkv(void *ctx, uint32_t worker, uint32_t n_workers)
     const acc_weight *w[] = {&l->q, &l->k, &l->v};
     const uint32_t unit[] = {1, b->d.kv_unit, b->d.kv_unit};
     acc_sink *const sink[] = {q_sink, k_sink, v_sink};
-    uint64_t each[3], total = 0, before = 0;
-    for (int i = 0; i < 3; i++) {
-        each[i] = acc_weight_tiles_bytes(w[i]) / w[i]->row_blocks + (i > 0 ? STORE_BYTES : 0);
-        total += each[i] * w[i]->row_blocks;
-    }
-    for (int i = 0; i < 3; before += each[i] * w[i]->row_blocks, i++) {
-        uint32_t rb0, rb1;
-        acc_linear_share(total, before, each[i], w[i], unit[i], worker, n_workers, &rb0, &rb1);
-        acc_linear_run(b, wk, w[i], &in, rb0, rb1, unit[i], sink[i]);
+    uint32_t i, end;
+    (void)n_workers;
+    while (take(b, worker, &l->q, &i, &end)) {
+        uint32_t before = 0;
+        for (uint32_t j = 0; j < 3; j++) {
+            const uint32_t n = units(w[j], unit[j]) * b->cuts;
+            uint32_t from = i > before ? i - before : 0;
+            const uint32_t to = end > before ? (end - before < n ? end - before : n) : 0;
+            while (from < to) {
+                acc_tile tile = acc_next_tile(b->cuts, in.n, &from, to);
+                tile.rb0 *= unit[j];
+                tile.rb1 = tile.rb1 * unit[j] < w[j]->row_blocks ? tile.rb1 * unit[j] : w[j]->row_blocks;
+                acc_linear_run(b, wk, w[j], &in, &tile, unit[j], sink[j]);
+            }
+            before += n;
+        }
     }
 }
 
-/* This worker's share of a phase's only matrix. */
-static void project(acc_batch *b, uint32_t worker, uint32_t n_workers, const acc_weight *w, acc_sink *sink)
+/* This worker's part of a phase's only matrix. */
+static void project(acc_batch *b, uint32_t worker, const acc_weight *w, acc_sink *sink)
 {
     acc_worker *wk = &b->workers[worker];
     acc_input in = input_of(b, wk);
-    uint32_t rb0, rb1;
-    acc_linear_share(w->row_blocks, 0, 1, w, 1, worker, n_workers, &rb0, &rb1);
-    acc_linear_run(b, wk, w, &in, rb0, rb1, 1, sink);
+    uint32_t i, end;
+    while (take(b, worker, w, &i, &end))
+        while (i < end) {
+            const acc_tile tile = acc_next_tile(b->cuts, in.n, &i, end);
+            acc_linear_run(b, wk, w, &in, &tile, 1, sink);
+        }
 }
 
 static void project_out(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     acc_batch *b = ctx;
-    project(b, worker, n_workers, &b->m->layers[b->layer].o, residual_sink);
+    (void)n_workers;
+    project(b, worker, &b->m->layers[b->layer].o, residual_sink);
 }
 
 static void gate_up(void *ctx, uint32_t worker, uint32_t n_workers)
@@ -199,25 +245,28 @@ static void gate_up(void *ctx, uint32_t worker, uint32_t n_workers)
     acc_worker *wk = &b->workers[worker];
     const acc_packed_layer *l = &b->m->layers[b->layer];
     acc_input in = input_of(b, wk);
-    uint32_t rb0, rb1, step = acc_blocks_per_call(b->n, 1);
-    acc_linear_share(l->gate.row_blocks, 0, 1, &l->gate, 1, worker, n_workers, &rb0, &rb1);
-    for (uint32_t rb = rb0, next; rb < rb1; rb = next) {
-        next = rb1 - rb > step ? rb + step : rb1;
-        acc_linear_run(b, wk, &l->gate, &in, rb, next, 1, gate_sink);
-        acc_linear_run(b, wk, &l->up, &in, rb, next, 1, up_sink);
-    }
+    uint32_t i, end;
+    (void)n_workers;
+    while (take(b, worker, &l->gate, &i, &end))
+        while (i < end) {
+            const acc_tile tile = acc_next_tile(b->cuts, in.n, &i, end);
+            acc_linear_run(b, wk, &l->gate, &in, &tile, 1, gate_sink);
+            acc_linear_run(b, wk, &l->up, &in, &tile, 1, up_sink);
+        }
 }
 
 static void project_down(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     acc_batch *b = ctx;
-    project(b, worker, n_workers, &b->m->layers[b->layer].down, residual_sink);
+    (void)n_workers;
+    project(b, worker, &b->m->layers[b->layer].down, residual_sink);
 }
 
 static void project_head(void *ctx, uint32_t worker, uint32_t n_workers)
 {
     acc_batch *b = ctx;
-    project(b, worker, n_workers, &b->m->output, logits_sink);
+    (void)n_workers;
+    project(b, worker, &b->m->output, logits_sink);
 }
 
 /* The channel scaling between output norm and lm_head is undone: the file's own affair. */
@@ -273,33 +322,67 @@ static void collect_failures(acc_batch *b, acc_worker *wk)
     wk->any_failed = false;
 }
 
-/* A phase over the source's tokens, or over what the rows hold otherwise (src NULL). False: no session goes on. */
-static bool phase(acc_batch *b, const acc_source_rows *src, acc_job *job)
+/* Runs a job over the items that were dealt. False: no session goes on. */
+static bool phase(acc_batch *b, acc_job *job)
 {
-    if (src) {
-        b->src = *src;
-        if (src->n_tokens != 1) acc_pool_run(b->rt->pool, quantise_share, b);
-    }
     acc_pool_run(b->rt->pool, job, b);
     for (uint32_t w = 0; w < b->n_workers; w++)
         if (b->workers[w].any_failed) collect_failures(b, &b->workers[w]);
     return b->alive > 0;
 }
 
+/* Fewer tokens than this are not worth reading weights for once more. */
+#define CUT_TOKENS 8
+
+/* The input of linear layers of n_blocks row blocks (or units of them) in all: the source's tokens, quantised, and how
+ * many items each block makes. Few blocks are cut by tokens, too, so that all workers have some. */
+static void prepare(acc_batch *b, const acc_source_rows *src, uint32_t n_blocks)
+{
+    b->src = *src;
+    b->cuts = 1;
+    while (n_blocks * b->cuts < 8 * b->n_workers && src->n_tokens / (2 * b->cuts) >= CUT_TOKENS) b->cuts *= 2;
+    if (src->n_tokens != 1) acc_pool_run(b->rt->pool, quantise_share, b);
+}
+
+static bool linear_phase(acc_batch *b, const acc_source_rows *src, acc_job *job, uint32_t n_blocks)
+{
+    prepare(b, src, n_blocks);
+    acc_items_deal(b->left, b->n_workers, n_blocks * b->cuts);
+    return phase(b, job);
+}
+
+static bool qkv_phase(acc_batch *b)
+{
+    const acc_packed_layer *l = &b->m->layers[b->layer];
+    const acc_source_rows norm = norm_source(b);
+    const uint32_t n_kv = units(&l->k, b->d.kv_unit) + units(&l->v, b->d.kv_unit);
+    prepare(b, &norm, l->q.row_blocks + n_kv);
+    deal_qkv(b, l->q.row_blocks * b->cuts, n_kv * b->cuts);
+    return phase(b, project_qkv);
+}
+
+static bool attention_phase(acc_batch *b)
+{
+    acc_items_deal(b->left, b->n_workers, acc_attend_items(b));
+    return phase(b, acc_attend_some);
+}
+
 bool acc_layer_run(acc_batch *b)
 {
-    acc_source_rows norm = norm_source(b), out = out_source(b), ffn = ffn_source(b), down = down_source(b);
-    return phase(b, &norm, project_qkv) && phase(b, NULL, acc_attend_share) && phase(b, &out, project_out) &&
-           phase(b, &ffn, gate_up) && phase(b, &down, project_down);
+    const acc_packed_layer *l = &b->m->layers[b->layer];
+    acc_source_rows out = out_source(b), ffn = ffn_source(b), down = down_source(b);
+    return qkv_phase(b) && attention_phase(b) && linear_phase(b, &out, project_out, l->o.row_blocks) &&
+           linear_phase(b, &ffn, gate_up, l->gate.row_blocks) &&
+           linear_phase(b, &down, project_down, l->down.row_blocks);
 }
 
 void acc_head_run(acc_batch *b)
 {
     acc_source_rows head = head_source(b);
-    (void)phase(b, &head, project_head);
+    (void)linear_phase(b, &head, project_head, b->m->output.row_blocks);
 }
 
 void acc_hidden_run(acc_batch *b)
 {
-    (void)phase(b, NULL, hidden_share);
+    (void)phase(b, hidden_share);
 }

@@ -1,33 +1,36 @@
-/* Linear layers over the worker pool: who takes which rows, and the calls of the integer kernels. */
+/* Linear layers: the calls of the integer kernels for the work that a worker took. */
 #include "model/batch.h"
 
-/* Where in w, rounded to units, the boundary lies that is `at` into the whole list. */
-static uint32_t boundary(uint64_t at, uint64_t before, uint64_t each, const acc_weight *w, uint32_t unit)
+acc_tile acc_next_tile(uint32_t cuts, uint32_t n_tokens, uint32_t *i, uint32_t end)
 {
-    if (at <= before) return 0;
-    const uint64_t b = (at - before + each * unit / 2) / (each * unit) * unit;
-    return b >= w->row_blocks || at - before >= each * w->row_blocks ? w->row_blocks : (uint32_t)b;
+    const uint32_t first = *i % cuts, n = end - *i;
+    acc_tile t = {.rb0 = *i / cuts, .rb1 = *i / cuts + 1, .t1 = n_tokens};
+    if (first == 0 && n >= cuts) {
+        t.rb1 = t.rb0 + n / cuts;
+        *i = t.rb1 * cuts;
+        return t;
+    }
+    const uint32_t last = n < cuts - first ? first + n : cuts;
+    t.t0 = (uint32_t)((uint64_t)n_tokens * first / cuts);
+    t.t1 = (uint32_t)((uint64_t)n_tokens * last / cuts);
+    *i += last - first;
+    return t;
 }
 
-void acc_linear_share(uint64_t total, uint64_t before, uint64_t each, const acc_weight *w, uint32_t unit,
-                      uint32_t worker, uint32_t n_workers, uint32_t *rb0, uint32_t *rb1)
-{
-    *rb0 = boundary(total * worker / n_workers, before, each, w, unit);
-    *rb1 = boundary(total * (worker + 1) / n_workers, before, each, w, unit);
-}
-
-void acc_linear_run(acc_batch *b, acc_worker *wk, const acc_weight *w, const acc_input *in, uint32_t rb0, uint32_t rb1,
+void acc_linear_run(acc_batch *b, acc_worker *wk, const acc_weight *w, const acc_input *in, const acc_tile *tile,
                     uint32_t unit, acc_sink *sink)
 {
-    uint32_t step = acc_blocks_per_call(in->n, unit);
-    for (uint32_t rb = rb0, next; rb < rb1; rb = next) {
-        next = rb1 - rb > step ? rb + step : rb1;
+    const uint32_t step = acc_blocks_per_call(in->n, unit), n_tokens = tile->t1 - tile->t0;
+    const int8_t *a = in->a + tile->t0 * in->lda;
+    for (uint32_t rb = tile->rb0, next; rb < tile->rb1; rb = next) {
+        next = tile->rb1 - rb > step ? rb + step : tile->rb1;
         size_t ldi = (size_t)(next - rb) * ACC_TILE_ROWS;
-        if (in->n == 1)
-            b->k->w[w->format].matvec(w, in->a, wk->isum, rb, next, wk->scratch);
+        if (n_tokens == 1)
+            b->k->w[w->format].matvec(w, a, wk->isum, rb, next, wk->scratch);
         else
-            b->k->w[w->format].matmul(w, in->a, in->lda, in->n, wk->isum, ldi, rb, next, wk->scratch);
+            b->k->w[w->format].matmul(w, a, in->lda, n_tokens, wk->isum, ldi, rb, next, wk->scratch);
         uint32_t row = rb * ACC_TILE_ROWS, n = w->rows - row < ldi ? w->rows - row : (uint32_t)ldi;
-        for (uint32_t t = 0; t < in->n; t++) sink(b, wk, w, t, row, n, wk->isum + t * ldi, in->scale[t]);
+        for (uint32_t t = tile->t0; t < tile->t1; t++)
+            sink(b, wk, w, t, row, n, wk->isum + (t - tile->t0) * ldi, in->scale[t]);
     }
 }

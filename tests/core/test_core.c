@@ -16,6 +16,7 @@
 #include "core/exp.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/items.h"
 #include "core/memory.h"
 #include "core/threads.h"
 
@@ -177,6 +178,67 @@ static void every_worker_runs_every_job_once(void **state)
     assert_true(acc_default_threads() >= 1);
 }
 
+static void items_are_taken_once_and_in_halves(void **state)
+{
+    (void)state;
+    for (uint32_t n_workers = 1; n_workers <= 5; n_workers++)
+        for (uint32_t n = 0; n < 70; n++)
+            for (uint32_t most = 1; most <= 9; most += 4) {
+                acc_items s[5];
+                uint8_t taken[70] = {0};
+                uint32_t begin, end, total = 0, next = 0;
+                const uint32_t least = most < 3 ? 1 : 3;
+                acc_items_deal(s, n_workers, n);
+                for (; acc_items_take(s, n_workers, 0, least, most, &begin, &end); total += end - begin) {
+                    assert_true(begin < end && end <= n && end - begin <= most);
+                    if (begin < n / n_workers) { /* its own share, in order */
+                        const uint32_t left = n / n_workers - next, half = left - left / 2;
+                        const uint32_t want = half < least ? least : half > most ? most : half;
+                        assert_int_equal(begin, next);
+                        assert_int_equal(end - begin, want < left ? want : left);
+                        next = end;
+                    } else {
+                        assert_int_equal(next, n / n_workers);
+                    }
+                    for (uint32_t i = begin; i < end; i++) assert_int_equal(taken[i]++, 0);
+                }
+                assert_int_equal(total, n);
+            }
+}
+
+typedef struct slow_job {
+    acc_items items[3];
+    atomic_uint begun, done, taken[200];
+} slow_job;
+
+/* The first worker to come does nothing with its first items until all others are done. */
+static void slow_worker(void *ctx, uint32_t w, uint32_t n_workers)
+{
+    slow_job *j = ctx;
+    const bool slow = atomic_fetch_add(&j->begun, 1) == 0;
+    uint32_t begin, end;
+    for (bool first = true; acc_items_take(j->items, n_workers, w, 1, 16, &begin, &end); first = false) {
+        while (slow && first && atomic_load(&j->done) < 200 - (end - begin)) (void)usleep(20);
+        for (uint32_t i = begin; i < end; i++) (void)atomic_fetch_add(&j->taken[i], 1);
+        (void)atomic_fetch_add(&j->done, end - begin);
+    }
+}
+
+static void what_a_slow_worker_leaves_others_do(void **state)
+{
+    (void)state;
+    acc_pool *pool;
+    assert_int_equal(acc_pool_create(&pool, 3, NULL), ACCLLM_OK);
+    for (int i = 0; i < 200; i++) {
+        slow_job j = {.begun = 0};
+        acc_items_deal(j.items, 3, 200);
+        acc_pool_run(pool, slow_worker, &j);
+        assert_int_equal(j.done, 200);
+        for (int k = 0; k < 200; k++) assert_int_equal(j.taken[k], 1);
+    }
+    acc_pool_free(&pool);
+}
+
 static void known_hashes(void **state)
 {
     (void)state;
@@ -200,10 +262,16 @@ static void exponentials_are_close_to_the_true_ones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_are_one_printable_line),           cmocka_unit_test(sizes_do_not_wrap),
-        cmocka_unit_test(a_file_appears_whole_or_not_at_all),      cmocka_unit_test(padding_is_zeros),
-        cmocka_unit_test(forgotten_parts_leave_the_memory),        cmocka_unit_test(a_full_disk_is_an_error),
-        cmocka_unit_test(every_worker_runs_every_job_once),        cmocka_unit_test(known_hashes),
+        cmocka_unit_test(errors_are_one_printable_line),
+        cmocka_unit_test(sizes_do_not_wrap),
+        cmocka_unit_test(a_file_appears_whole_or_not_at_all),
+        cmocka_unit_test(padding_is_zeros),
+        cmocka_unit_test(forgotten_parts_leave_the_memory),
+        cmocka_unit_test(a_full_disk_is_an_error),
+        cmocka_unit_test(every_worker_runs_every_job_once),
+        cmocka_unit_test(known_hashes),
+        cmocka_unit_test(items_are_taken_once_and_in_halves),
+        cmocka_unit_test(what_a_slow_worker_leaves_others_do),
         cmocka_unit_test(exponentials_are_close_to_the_true_ones),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);

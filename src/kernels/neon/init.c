@@ -7,6 +7,7 @@ void acc_kernels_init_neon(acc_kernels *k)
     k->w[ACC_FMT_W2S].matmul = acc_neon_w2s_matmul;
     k->w[ACC_FMT_W2S].repack_bytes = acc_neon_w2s_repack_bytes;
     k->w[ACC_FMT_W2S].repack = acc_neon_w2s_repack;
+    k->w[ACC_FMT_W2S].run = 1;
     k->w[ACC_FMT_W2].matvec = acc_neon_w2_matvec;
     k->w[ACC_FMT_W2].matmul = acc_neon_w2_matmul;
     k->w[ACC_FMT_W4].matvec = acc_neon_w4_matvec;

@@ -112,4 +112,5 @@ void acc_kernels_init_scalar_linear(acc_kernels *k)
     k->w[ACC_FMT_W4].matmul = matmul_w4;
     k->w[ACC_FMT_W8].matvec = matvec_w8;
     k->w[ACC_FMT_W8].matmul = matmul_w8;
+    for (int f = 0; f < ACC_FMT_COUNT; f++) k->w[f].run = 16;
 }
