@@ -13,11 +13,14 @@
 
 /* ---- linear layers: isum[n] = sum_g m[n,g] * sum_k w[n,k] a[k], modulo 2^32 ---- */
 
+/* What the two below read instead of codes, where a set has it: made in scratch once for the same tokens and all
+ * matrices of a format, group and number of columns. n_tokens 1: for matvec; more: for matmul. */
+typedef void acc_pack_fn(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch);
 /* Rows of row blocks [rb0, rb1) for one token. a: [col_groups * group] int8 in -127..127, zero beyond cols.
- * isum: [(rb1 - rb0) * 64]. scratch: acc_kernel_scratch_bytes(). */
+ * isum: [(rb1 - rb0) * 64]. scratch: acc_kernel_scratch_bytes(), as pack left it. */
 typedef void acc_matvec_fn(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1,
                            void *scratch);
-/* The same for n_tokens tokens: a [n_tokens][lda], isum [n_tokens][ldi]. lda a multiple of 64. */
+/* The same for n_tokens tokens, 2 or more: a [n_tokens][lda], isum [n_tokens][ldi]. lda a multiple of 64. */
 typedef void acc_matmul_fn(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                            size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch);
 
@@ -100,6 +103,7 @@ typedef void acc_scale_fn(const int32_t *isum, const float *rscale, float scale,
 typedef struct acc_kernels {
     const char *name; /* "scalar", "avx2", "avxvnni", "avx512", "amx", "neon", "dotprod", "i8mm" */
     struct {
+        acc_pack_fn *pack; /* NULL: nothing to do */
         acc_matvec_fn *matvec;
         acc_matmul_fn *matmul;
         /* Bytes of this set's own layout of w, 0 (or repack NULL): it reads the file's. */

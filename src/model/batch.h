@@ -21,10 +21,14 @@ typedef struct acc_worker {
     _Alignas(64) int8_t *a8; /* one row: this worker's own copy of the codes, [a8_stride] */
     float a8_scale;
     uint32_t index;
-    int32_t *isum;       /* [isum_size] */
-    float *rows, *gate;  /* float results of a run of rows: one token; all tokens of a call */
-    void *scratch;       /* of the kernels */
-    const char **failed; /* [max_rows]: what was not finite, NULL: nothing */
+    int32_t *isum;      /* [isum_size] */
+    float *rows, *gate; /* float results of a run of rows: one token; all tokens of a call */
+    void *scratch;      /* of the kernels */
+    struct {
+        acc_format format;
+        uint32_t group, cols, t0, t1; /* t1 0: nothing */
+    } packed;                         /* what the scratch holds for kernels->w[].matvec and matmul */
+    const char **failed;              /* [max_rows]: what was not finite, NULL: nothing */
     bool any_failed;
 } acc_worker;
 

@@ -75,6 +75,7 @@ static void quantise_share(void *ctx, uint32_t worker, uint32_t n_workers)
  * quantised by a job of their own. */
 static acc_input input_of(acc_batch *b, acc_worker *wk)
 {
+    wk->packed.t1 = 0;
     if (b->src.n_tokens != 1) return (acc_input){b->a8, b->d.a8_stride, b->a8_scale, b->src.n_tokens};
     quantise(b, wk, 0, wk->a8, &wk->a8_scale);
     return (acc_input){wk->a8, b->d.a8_stride, &wk->a8_scale, 1};

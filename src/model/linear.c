@@ -17,11 +17,28 @@ acc_tile acc_next_tile(uint32_t cuts, uint32_t n_tokens, uint32_t *i, uint32_t e
     return t;
 }
 
+/* Has the kernels make of the tile's tokens what they read, unless they did so for the last tile. */
+static void pack(const acc_batch *b, acc_worker *wk, const acc_weight *w, const acc_input *in, const acc_tile *tile)
+{
+    acc_pack_fn *f = b->k->w[w->format].pack;
+    const uint32_t cols = w->col_groups * w->group;
+    if (!f || (wk->packed.t1 == tile->t1 && wk->packed.t0 == tile->t0 && wk->packed.format == w->format &&
+               wk->packed.group == w->group && wk->packed.cols == cols))
+        return;
+    f(w, in->a + tile->t0 * in->lda, in->lda, tile->t1 - tile->t0, wk->scratch);
+    wk->packed.format = w->format;
+    wk->packed.group = w->group;
+    wk->packed.cols = cols;
+    wk->packed.t0 = tile->t0;
+    wk->packed.t1 = tile->t1;
+}
+
 void acc_linear_run(acc_batch *b, acc_worker *wk, const acc_weight *w, const acc_input *in, const acc_tile *tile,
                     uint32_t unit, acc_sink *sink)
 {
     const uint32_t step = acc_blocks_per_call(in->n, unit), n_tokens = tile->t1 - tile->t0;
     const int8_t *a = in->a + tile->t0 * in->lda;
+    pack(b, wk, w, in, tile);
     for (uint32_t rb = tile->rb0, next; rb < tile->rb1; rb = next) {
         next = tile->rb1 - rb > step ? rb + step : tile->rb1;
         size_t ldi = (size_t)(next - rb) * ACC_TILE_ROWS;

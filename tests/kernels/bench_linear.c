@@ -81,6 +81,7 @@ static double bench_run(const bench_state *b, const acc_kernels *k, const bench_
         for (uint32_t i = 0; i < c->copies; i++) { /* each matrix alone: a short span is seldom interrupted */
             const acc_weight *w = &b->w[i];
             const double t = acc_seconds();
+            if (k->w[f].pack) k->w[f].pack(w, b->a, lda, c->tokens ? c->tokens : 1, b->scratch);
             if (c->tokens)
                 k->w[f].matmul(w, b->a, lda, c->tokens, b->isum, ldi, 0, w->row_blocks, b->scratch);
             else

@@ -114,10 +114,12 @@ static void check_rows(const acc_kernels *k, const matrix *x, const int8_t *a, s
     check_buffer isum = check_alloc(((n_tokens - 1) * ldi + n) * 4);
     check_buffer scratch = check_alloc(acc_kernel_scratch_bytes(w->cols, n_tokens));
     int32_t *y = (int32_t *)(void *)isum.data;
-    if (vec)
-        k->w[w->format].matvec(w, a, y, rb0, rb1, scratch.data);
-    else
-        k->w[w->format].matmul(w, a, lda, n_tokens, y, ldi, rb0, rb1, scratch.data);
+    if (k->w[w->format].pack) k->w[w->format].pack(w, a, lda, n_tokens, scratch.data);
+    for (int i = 0; i < 2; i++) /* what was packed serves again */
+        if (vec)
+            k->w[w->format].matvec(w, a, y, rb0, rb1, scratch.data);
+        else
+            k->w[w->format].matmul(w, a, lda, n_tokens, y, ldi, rb0, rb1, scratch.data);
     for (uint32_t t = 0; t < n_tokens; t++)
         for (uint32_t i = 0; i < n; i++) {
             const int32_t want = expect[(size_t)t * w->row_blocks * 64 + rb0 * 64 + i];
@@ -187,7 +189,7 @@ static void check_format(const acc_kernels *k, acc_format f, const uint32_t *tok
             for (content c = LARGEST; c <= HOSTILE; c++) check_matrix(k, f, shapes[s], levels[l], c, tokens, 1);
         }
     /* the limit of m below 255, sums close to 2^31 */
-    const uint32_t wide[3] = {70, 11008, 0}, few[] = {1, 5, 19, 0};
+    const uint32_t wide[3] = {70, 11008, 0}, few[] = {2, 5, 19, 0};
     for (content c = MIXED; c <= HOSTILE; c++) check_matrix(k, f, wide, levels[0], c, tokens ? few : NULL, 1);
 }
 
@@ -202,6 +204,6 @@ void check_matmul(void **state)
 {
     acc_kernels k;
     check_set(&k, *state);
-    static const uint32_t tokens[] = {1, 2, 3, 4, 5, 6, 19, 0}; /* every block of tokens that a set has */
+    static const uint32_t tokens[] = {2, 3, 4, 5, 6, 7, 8, 19, 0}; /* every block of tokens that a set has */
     for (int f = 0; f < ACC_FMT_COUNT; f++) check_format(&k, (acc_format)f, tokens);
 }

@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 
+acc_pack_fn acc_amx_w2s_pack, acc_amx_w2_pack, acc_amx_w4_pack, acc_amx_w8_pack;
 acc_matmul_fn acc_amx_w2s_matmul, acc_amx_w2_matmul, acc_amx_w4_matmul, acc_amx_w8_matmul;
 
 #endif

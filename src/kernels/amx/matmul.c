@@ -7,7 +7,6 @@
 #include "kernels/amx/tiles.h"
 
 #define TOKENS ACC_AMX_TOKENS
-#define DENSE_BYTES 8192 /* 64 rows x 128 columns */
 
 /* Of W2S: the four weights of a code. */
 typedef struct tables {
@@ -146,26 +145,20 @@ static void unpack_sums(const int32_t *y, uint32_t n_tokens, int32_t *isum, size
             acc_store512(isum + t * ldi + 16 * i, acc_load512(y + ((t / TOKENS * 4 + i) * TOKENS + t % TOKENS) * 16));
 }
 
-/* few: the kernel of a chunk that is too short for tiles. */
-static void matmul(acc_matmul_fn *few, expand_fn *expand, scaling by, const acc_weight *w, const int8_t *a, size_t lda,
-                   uint32_t n_tokens, int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1, uint8_t *scratch)
+static void matmul(expand_fn *expand, scaling by, const acc_weight *w, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                   uint32_t rb0, uint32_t rb1, uint8_t *scratch)
 {
-    if (n_tokens < ACC_AMX_FEW) {
-        few(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
-        return;
-    }
     const size_t bytes = acc_weight_tile_bytes(w);
-    const uint32_t tiles = (n_tokens + TOKENS - 1) / TOKENS, group = w->group, step = acc_amx_step(w);
-    const size_t n_y = (size_t)tiles * TOKENS * ACC_TILE_ROWS;
+    const acc_amx_tokens t = acc_amx_tokens_of(n_tokens, scratch);
+    const uint32_t tiles = t.n / TOKENS, group = w->group, step = acc_amx_step(w);
     int8_t *dense = (int8_t *)scratch;
-    int32_t *y = (int32_t *)(void *)(scratch + DENSE_BYTES);
-    const acc_amx_tokens t = acc_amx_pack(w, a, lda, n_tokens, (int8_t *)(y + n_y));
+    int32_t *y = (int32_t *)(void *)(scratch + ACC_AMX_DENSE);
     tables look_up;
     if (w->format == ACC_FMT_W2S) make_tables(w, &look_up);
     acc_amx_configure(step);
     for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS) {
         const int8_t *at = t.codes;
-        memset(y, 0, n_y * sizeof *y);
+        memset(y, 0, (size_t)t.n * ACC_TILE_ROWS * sizeof *y);
         for (uint32_t cg = 0; cg < w->col_groups; cg++, at += (size_t)t.n * group) {
             const uint8_t *m = expand(&look_up, acc_weight_tile(w, bytes, cg, rb), group / 4, dense);
             if (by == WORDS)
@@ -178,21 +171,24 @@ static void matmul(acc_matmul_fn *few, expand_fn *expand, scaling by, const acc_
     acc_amx_release();
 }
 
-void acc_amx_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                        uint32_t rb0, uint32_t rb1, void *scratch)
+static void w2s_many(const acc_weight *w, uint32_t n_tokens, int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1,
+                     uint8_t *scratch)
 {
-    matmul(acc_avx512_w2s_matmul, expand_w2s, WORDS, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    matmul(expand_w2s, WORDS, w, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 
-void acc_amx_w2_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                       uint32_t rb0, uint32_t rb1, void *scratch)
+static void w2_many(const acc_weight *w, uint32_t n_tokens, int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1,
+                    uint8_t *scratch)
 {
-    const scaling by = w->group <= 64 ? WORDS : LONGS;
-    matmul(acc_avx512_w2_matmul, expand_w2, by, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    matmul(expand_w2, w->group <= 64 ? WORDS : LONGS, w, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 
-void acc_amx_w4_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                       uint32_t rb0, uint32_t rb1, void *scratch)
+static void w4_many(const acc_weight *w, uint32_t n_tokens, int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1,
+                    uint8_t *scratch)
 {
-    matmul(acc_avx512_w4_matmul, expand_w4, LONGS, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    matmul(expand_w4, LONGS, w, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
+
+ACC_AMX_FORMAT(w2s, w2s_many)
+ACC_AMX_FORMAT(w2, w2_many)
+ACC_AMX_FORMAT(w4, w4_many)

@@ -50,16 +50,11 @@ static void row_block(const acc_weight *w, const acc_amx_tokens *t, uint32_t rb,
         }
 }
 
-void acc_amx_w8_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                       uint32_t rb0, uint32_t rb1, void *scratch)
+static void w8_many(const acc_weight *w, uint32_t n_tokens, int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1,
+                    uint8_t *scratch)
 {
-    if (n_tokens < ACC_AMX_FEW) {
-        acc_avx512_w8_matmul(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
-        return;
-    }
-    const uint32_t n = (n_tokens + ACC_AMX_TOKENS - 1) / ACC_AMX_TOKENS * ACC_AMX_TOKENS;
-    int32_t *y = scratch;
-    const acc_amx_tokens t = acc_amx_pack(w, a, lda, n_tokens, (int8_t *)(y + (size_t)n * ACC_TILE_ROWS));
+    int32_t *y = (int32_t *)(void *)(scratch + ACC_AMX_DENSE);
+    const acc_amx_tokens t = acc_amx_tokens_of(n_tokens, scratch);
     acc_amx_configure(acc_amx_step(w));
     for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS) {
         row_block(w, &t, rb, y);
@@ -68,3 +63,5 @@ void acc_amx_w8_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_
     }
     acc_amx_release();
 }
+
+ACC_AMX_FORMAT(w8, w8_many)

@@ -18,26 +18,52 @@
     __asm__ volatile("tdpbssd %%tmm" #weights ", %%tmm" #tokens ", %%tmm" #sums ::)
 
 #define ACC_AMX_TOKENS 16u
-#define ACC_AMX_FEW 8u /* fewer tokens leave too much of a tile empty: the AVX-512 set's kernel takes them */
+#define ACC_AMX_DENSE 8192 /* bytes of an expanded tile: 64 rows x 128 columns */
+#define ACC_AMX_FEW 8u     /* fewer tokens leave too much of a tile empty: the AVX-512 set's kernel takes them */
 
-/* The tokens' codes by column group, in whole tiles: rows of the original stride would meet in one cache set. */
+/* What packing leaves: codes by column group, in whole tiles; rows of the original stride would meet in one cache set.
+ */
 typedef struct acc_amx_tokens {
     int8_t *codes; /* [col_groups][n][group], zeros behind the last token */
     uint32_t n;    /* a multiple of 16 */
 } acc_amx_tokens;
 
-/* codes: room for all groups of n_tokens, rounded up to whole tiles. */
-static inline acc_amx_tokens acc_amx_pack(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,
-                                          int8_t *codes)
+/* Where they stand in scratch: behind an expanded tile and a row block's sums. */
+static inline acc_amx_tokens acc_amx_tokens_of(uint32_t n_tokens, uint8_t *scratch)
 {
-    const acc_amx_tokens t = {codes, (n_tokens + ACC_AMX_TOKENS - 1) / ACC_AMX_TOKENS * ACC_AMX_TOKENS};
+    const uint32_t n = (n_tokens + ACC_AMX_TOKENS - 1) / ACC_AMX_TOKENS * ACC_AMX_TOKENS;
+    return (acc_amx_tokens){(int8_t *)scratch + ACC_AMX_DENSE + (size_t)n * ACC_TILE_ROWS * sizeof(int32_t), n};
+}
+
+static inline void acc_amx_pack(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, uint8_t *scratch)
+{
+    const acc_amx_tokens t = acc_amx_tokens_of(n_tokens, scratch);
+    int8_t *codes = t.codes;
     for (uint32_t cg = 0; cg < w->col_groups; cg++, codes += (size_t)t.n * w->group) {
         for (uint32_t i = 0; i < n_tokens; i++)
             memcpy(codes + (size_t)i * w->group, a + i * lda + (size_t)cg * w->group, w->group);
         memset(codes + (size_t)n_tokens * w->group, 0, (size_t)(t.n - n_tokens) * w->group);
     }
-    return t;
 }
+
+/* Both functions of a format: the AVX-512 set's for few tokens, else many(w, n_tokens, isum, ldi, rb0, rb1, scratch).
+ */
+#define ACC_AMX_FORMAT(format, many)                                                                                   \
+    void acc_amx_##format##_pack(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)   \
+    {                                                                                                                  \
+        if (n_tokens < ACC_AMX_FEW)                                                                                    \
+            acc_avx512_##format##_pack(w, a, lda, n_tokens, scratch);                                                  \
+        else                                                                                                           \
+            acc_amx_pack(w, a, lda, n_tokens, scratch);                                                                \
+    }                                                                                                                  \
+    void acc_amx_##format##_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, \
+                                   size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)                              \
+    {                                                                                                                  \
+        if (n_tokens < ACC_AMX_FEW)                                                                                    \
+            acc_avx512_##format##_matmul(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);                           \
+        else                                                                                                           \
+            many(w, n_tokens, isum, ldi, rb0, rb1, scratch);                                                           \
+    }
 
 /* Columns of one product: a group, or half of one of 128. */
 static inline uint32_t acc_amx_step(const acc_weight *w)

@@ -13,11 +13,15 @@ void acc_kernels_init_avx2(acc_kernels *k)
 
 void acc_kernels_init_avxvnni(acc_kernels *k)
 {
+    k->w[ACC_FMT_W2S].pack = acc_avxvnni_w2s_pack;
     k->w[ACC_FMT_W2S].matmul = acc_avxvnni_w2s_matmul;
+    k->w[ACC_FMT_W2].pack = acc_avxvnni_w2_pack;
     k->w[ACC_FMT_W2].matvec = acc_avxvnni_w2_matvec;
     k->w[ACC_FMT_W2].matmul = acc_avxvnni_w2_matmul;
+    k->w[ACC_FMT_W4].pack = acc_avxvnni_w4_pack;
     k->w[ACC_FMT_W4].matvec = acc_avxvnni_w4_matvec;
     k->w[ACC_FMT_W4].matmul = acc_avxvnni_w4_matmul;
+    k->w[ACC_FMT_W8].pack = acc_avxvnni_w8_pack;
     k->w[ACC_FMT_W8].matvec = acc_avxvnni_w8_matvec;
     k->w[ACC_FMT_W8].matmul = acc_avxvnni_w8_matmul;
     k->attn4 = acc_avxvnni_attn4;

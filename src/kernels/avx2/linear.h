@@ -39,12 +39,13 @@ size_t acc_avx2_w2s_repack_bytes(const acc_weight *w);
 void acc_avx2_w2s_repack(const acc_weight *w, uint8_t *dst);
 
 acc_matvec_fn acc_avx2_w2s_matvec, acc_avx2_w2_matvec, acc_avx2_w4_matvec, acc_avx2_w8_matvec;
-/* As acc_matmul_fn, for 1 to ACC_W2S_FEW tokens: decode for several, which share what a pick's magnitude takes. */
-#define ACC_W2S_FEW 4
-void acc_avx2_w2s_few(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                      uint32_t rb0, uint32_t rb1, void *scratch);
+/* Decode's W2S kernel for several tokens, which share what a pick's magnitude takes: acc_pack_fn, acc_matmul_fn. */
+acc_pack_fn acc_avx2_w2s_pack_few;
+acc_matmul_fn acc_avx2_w2s_few;
+acc_pack_fn acc_avx2_w2s_pack, acc_avx2_w2_pack, acc_avx2_w4_pack, acc_avx2_w8_pack;
 acc_matmul_fn acc_avx2_w2s_matmul, acc_avx2_w2_matmul, acc_avx2_w4_matmul, acc_avx2_w8_matmul;
 
+acc_pack_fn acc_avxvnni_w2s_pack, acc_avxvnni_w2_pack, acc_avxvnni_w4_pack, acc_avxvnni_w8_pack;
 acc_matvec_fn acc_avxvnni_w2_matvec, acc_avxvnni_w4_matvec, acc_avxvnni_w8_matvec;
 acc_matmul_fn acc_avxvnni_w2s_matmul, acc_avxvnni_w2_matmul, acc_avxvnni_w4_matmul, acc_avxvnni_w8_matmul;
 

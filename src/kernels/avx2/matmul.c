@@ -14,22 +14,28 @@ typedef struct tokens {
     uint32_t n;
 } tokens;
 
-static tokens pack_tokens(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t n, uint8_t *memory)
+/* Where they stand in scratch: behind an expanded tile and a row block's sums. */
+static tokens tokens_of(const acc_matmul *e, uint32_t n, uint8_t *scratch)
+{
+    tokens t = {.codes = (int8_t *)scratch + DENSE_BYTES + (size_t)n * ACC_TILE_ROWS * sizeof(int32_t), .n = n};
+    t.start = (int32_t *)(void *)(t.codes + (size_t)e->w->col_groups * e->w->group * n);
+    return t;
+}
+
+void ACC_AVX2(pack)(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t n_tokens, uint8_t *scratch)
 {
     const __m256i flip = _mm256_set1_epi8((char)e->flip);
     const uint32_t group = e->w->group, part = group / e->parts;
-    tokens t = {.codes = (int8_t *)memory, .n = n};
-    t.start = (int32_t *)(void *)(t.codes + (size_t)e->w->col_groups * group * n);
-    for (uint32_t i = 0; i < n; i++)
+    const tokens t = tokens_of(e, n_tokens, scratch);
+    for (uint32_t i = 0; i < n_tokens; i++)
         for (uint32_t cg = 0; cg < e->w->col_groups; cg++) {
             const int8_t *from = a + i * lda + (size_t)cg * group;
-            const size_t at = (size_t)cg * n + i;
+            const size_t at = (size_t)cg * n_tokens + i;
             for (uint32_t k = 0; k < group; k += 32)
                 store256(t.codes + at * group + k, _mm256_xor_si256(load256(from + k), flip));
             for (uint32_t p = 0; e->offset && p < e->parts; p++)
                 t.start[at * e->parts + p] = acc_start(from + p * part, part, e->offset);
         }
-    return t;
 }
 
 /* y [n][64] += 16 rows times n (constant) tokens, over one part. */
@@ -79,14 +85,13 @@ ACC_INLINE void rows16(const acc_matmul *e, const uint8_t *dense, const int8_t *
             for (uint32_t p = 0; p < e->parts; p++)                                                              \
                 rows16_##n(e, dense + p * part * 16, a + p * part, start + p, m ? m + i : NULL, y + i);          \
     }
-BLOCK(1)
 BLOCK(2)
 BLOCK(3)
 BLOCK(4)
 BLOCK(5)
 BLOCK(6)
 
-static acc_block_fn *const blocks[TOKENS + 1] = {NULL, block1, block2, block3, block4, block5, block6};
+static acc_block_fn *const blocks[TOKENS + 1] = {NULL, NULL, block2, block3, block4, block5, block6};
 
 /* ---- expanding a tile ---- */
 
@@ -150,11 +155,11 @@ static void row_block(const acc_matmul *e, const tokens *t, uint32_t rb, uint8_t
     }
 }
 
-void ACC_AVX2(matmul)(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                      uint32_t rb0, uint32_t rb1, uint8_t *scratch)
+void ACC_AVX2(matmul)(const acc_matmul *e, uint32_t n_tokens, int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1,
+                      uint8_t *scratch)
 {
     int32_t *y = (int32_t *)(void *)(scratch + DENSE_BYTES);
-    const tokens t = pack_tokens(e, a, lda, n_tokens, (uint8_t *)(y + (size_t)n_tokens * ACC_TILE_ROWS));
+    const tokens t = tokens_of(e, n_tokens, scratch);
     for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS) {
         row_block(e, &t, rb, scratch, y);
         for (uint32_t i = 0; i < n_tokens; i++)
@@ -162,39 +167,46 @@ void ACC_AVX2(matmul)(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t
     }
 }
 
-void ACC_AVX2(w2_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                         uint32_t rb0, uint32_t rb1, void *scratch)
+static acc_matmul w2_matmul(const acc_weight *w)
 {
-    if (n_tokens < ACC_FEW_TOKENS) {
-        acc_one_by_one(ACC_AVX2(w2_matvec), w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
-        return;
-    }
-    const acc_matmul e = {.w = w,
-                          .expand = expand_w2,
-                          .blocks = blocks,
-                          .tokens = TOKENS,
-                          .parts = 1,
-                          .rows_bytes = 16 * w->group,
-                          .offset = 3};
-    ACC_AVX2(matmul)(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    return (acc_matmul){.w = w,
+                        .expand = expand_w2,
+                        .blocks = blocks,
+                        .tokens = TOKENS,
+                        .parts = 1,
+                        .rows_bytes = 16 * w->group,
+                        .offset = 3};
 }
 
-void ACC_AVX2(w4_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                         uint32_t rb0, uint32_t rb1, void *scratch)
+static acc_matmul w4_matmul(const acc_weight *w)
 {
-    if (n_tokens < ACC_FEW_TOKENS) {
-        acc_one_by_one(ACC_AVX2(w4_matvec), w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
-        return;
-    }
-    const acc_matmul e = {.w = w,
-                          .expand = expand_w4,
-                          .blocks = blocks,
-                          .tokens = TOKENS,
-                          .parts = ACC_SUM_BITS == 16 && w->group == 128 ? 2 : 1,
-                          .rows_bytes = 16 * w->group,
-                          .offset = 8};
-    ACC_AVX2(matmul)(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    return (acc_matmul){.w = w,
+                        .expand = expand_w4,
+                        .blocks = blocks,
+                        .tokens = TOKENS,
+                        .parts = ACC_SUM_BITS == 16 && w->group == 128 ? 2 : 1,
+                        .rows_bytes = 16 * w->group,
+                        .offset = 8};
 }
+
+/* Both functions of a dense format whose few tokens go one by one. */
+#define DENSE(format)                                                                                                  \
+    void ACC_AVX2(format##_pack)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)   \
+    {                                                                                                                  \
+        const acc_matmul e = format##_matmul(w);                                                                       \
+        if (n_tokens >= ACC_FEW_TOKENS) ACC_AVX2(pack)(&e, a, lda, n_tokens, scratch);                                 \
+    }                                                                                                                  \
+    void ACC_AVX2(format##_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, \
+                                   size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)                              \
+    {                                                                                                                  \
+        const acc_matmul e = format##_matmul(w);                                                                       \
+        if (n_tokens < ACC_FEW_TOKENS)                                                                                 \
+            acc_one_by_one(ACC_AVX2(format##_matvec), w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);              \
+        else                                                                                                           \
+            ACC_AVX2(matmul)(&e, n_tokens, isum, ldi, rb0, rb1, scratch);                                              \
+    }
+DENSE(w2)
+DENSE(w4)
 
 #ifdef ACC_AVXVNNI
 
@@ -211,17 +223,30 @@ static const uint8_t *expand_w8(const acc_matmul *e, uint32_t cg, uint32_t rb, u
     return NULL;
 }
 
+static acc_matmul w8_matmul(const acc_weight *w)
+{
+    return (acc_matmul){.w = w,
+                        .expand = expand_w8,
+                        .blocks = blocks,
+                        .tokens = TOKENS,
+                        .parts = 1,
+                        .rows_bytes = 16 * w->group,
+                        .offset = 128};
+}
+
+void acc_avxvnni_w8_pack(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)
+{
+    const acc_matmul e = w8_matmul(w);
+    if (n_tokens > 1) acc_avxvnni_pack(&e, a, lda, n_tokens, scratch);
+}
+
 void acc_avxvnni_w8_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                            size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    const acc_matmul e = {.w = w,
-                          .expand = expand_w8,
-                          .blocks = blocks,
-                          .tokens = TOKENS,
-                          .parts = 1,
-                          .rows_bytes = 16 * w->group,
-                          .offset = 128};
-    ACC_AVX2(matmul)(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    const acc_matmul e = w8_matmul(w);
+    (void)a;
+    (void)lda;
+    acc_avxvnni_matmul(&e, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 
 #endif

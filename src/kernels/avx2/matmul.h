@@ -37,8 +37,9 @@ static inline void acc_one_by_one(acc_matvec_fn *matvec, const acc_weight *w, co
     for (uint32_t t = 0; t < n_tokens; t++) matvec(w, a + t * lda, isum + t * ldi, rb0, rb1, scratch);
 }
 
-/* As acc_matmul_fn, which see. */
-void ACC_AVX2(matmul)(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                      uint32_t rb0, uint32_t rb1, uint8_t *scratch);
+/* As acc_pack_fn and acc_matmul_fn, which see. */
+void ACC_AVX2(pack)(const acc_matmul *e, const int8_t *a, size_t lda, uint32_t n_tokens, uint8_t *scratch);
+void ACC_AVX2(matmul)(const acc_matmul *e, uint32_t n_tokens, int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1,
+                      uint8_t *scratch);
 
 #endif

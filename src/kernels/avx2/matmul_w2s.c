@@ -102,31 +102,36 @@ static const uint8_t *expand(const acc_matmul *e, uint32_t cg, uint32_t rb, uint
 /* So many are cheaper with decode's kernel: measured without AVX-VNNI, by the number of instructions with it. */
 #define FEW_TOKENS (ACC_SUM_BITS == 16 ? 8 : 4)
 
-static void few(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                uint32_t rb0, uint32_t rb1, void *scratch)
+static acc_matmul matmul_of(const acc_weight *w, const tables *t)
 {
-    for (uint32_t t = 0, n; t < n_tokens; t += n) {
-        n = n_tokens - t < ACC_W2S_FEW ? n_tokens - t : ACC_W2S_FEW;
-        acc_avx2_w2s_few(w, a + t * lda, lda, n, isum + t * ldi, ldi, rb0, rb1, scratch);
-    }
+    return (acc_matmul){.w = w,
+                        .expand = expand,
+                        .blocks = blocks,
+                        .tables = t,
+                        .tokens = TOKENS,
+                        .parts = 1,
+                        .rows_bytes = 16 * w->group + 64,
+                        .flip = 0x80};
+}
+
+void ACC_AVX2(w2s_pack)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)
+{
+    const acc_matmul e = matmul_of(w, NULL);
+    if (n_tokens <= FEW_TOKENS)
+        acc_avx2_w2s_pack_few(w, a, lda, n_tokens, scratch);
+    else
+        ACC_AVX2(pack)(&e, a, lda, n_tokens, scratch);
 }
 
 void ACC_AVX2(w2s_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                           size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
 {
     if (n_tokens <= FEW_TOKENS) {
-        few(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+        acc_avx2_w2s_few(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
         return;
     }
     const tables t = {acc_nibble_values(w),
                       _mm256_setr_epi32(0, 0x01010101, 0x02020202, 0x03030303, 0, 0x01010101, 0x02020202, 0x03030303)};
-    const acc_matmul e = {.w = w,
-                          .expand = expand,
-                          .blocks = blocks,
-                          .tables = &t,
-                          .tokens = TOKENS,
-                          .parts = 1,
-                          .rows_bytes = 16 * w->group + 64,
-                          .flip = 0x80};
-    ACC_AVX2(matmul)(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    const acc_matmul e = matmul_of(w, &t);
+    ACC_AVX2(matmul)(&e, n_tokens, isum, ldi, rb0, rb1, scratch);
 }

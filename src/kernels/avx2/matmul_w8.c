@@ -55,10 +55,13 @@ BLOCK(6)
 typedef void block_fn(const uint8_t *p, uint32_t quads, const int16_t *a, int32_t *isum, size_t ldi);
 static block_fn *const blocks[TOKENS + 1] = {NULL, block1, block2, block3, block4, block5, block6};
 
-static void pack_tokens(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n, int16_t *codes)
+/* [col_groups][n][group] as words. */
+void acc_avx2_w8_pack(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)
 {
+    int16_t *codes = scratch;
+    if (n_tokens == 1) return;
     for (uint32_t cg = 0; cg < w->col_groups; cg++)
-        for (uint32_t t = 0; t < n; t++, codes += w->group)
+        for (uint32_t t = 0; t < n_tokens; t++, codes += w->group)
             for (uint32_t k = 0; k < w->group; k++) codes[k] = a[t * lda + (size_t)cg * w->group + k];
 }
 
@@ -70,10 +73,11 @@ static inline void ask(const uint8_t *p, size_t bytes)
 void acc_avx2_w8_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
                         uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    int16_t *codes = scratch;
+    const int16_t *codes = scratch;
     const uint32_t quads = w->group / 4;
     const size_t bytes = acc_weight_tile_bytes(w);
-    pack_tokens(w, a, lda, n_tokens, codes);
+    (void)a;
+    (void)lda;
     for (uint32_t t = 0; t < n_tokens; t++)
         memset(isum + t * ldi, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
     for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS)

@@ -5,6 +5,7 @@
 #include "core/inline.h"
 #include "kernels/avx2/linear.h"
 
+#define W2S_TOGETHER 4    /* tokens */
 #define AHEAD_BYTES 16384 /* prefetch distance of the repacked stream, to the second level */
 
 /* ---- W2S: two byte look-ups per pick, the activation with its value's sign and the value's magnitude ---- */
@@ -38,10 +39,10 @@ ACC_INLINE const uint8_t *w2s_rows32(const uint8_t *p, const int8_t *table, size
                                      uint32_t quads, __m256i magnitudes, int32_t *isum, size_t ldi, const int nt)
 {
     const __m256i mask = _mm256_set1_epi8(15), zero = _mm256_setzero_si256();
-    __m256i y[ACC_W2S_FEW][4];
+    __m256i y[W2S_TOGETHER][4];
     ACC_UNROLL for (int t = 0; t < nt; t++) y[t][0] = y[t][1] = y[t][2] = y[t][3] = zero;
     for (uint32_t g = 0; g < groups; g++) {
-        __m256i s[ACC_W2S_FEW][2];
+        __m256i s[W2S_TOGETHER][2];
         ACC_UNROLL for (int t = 0; t < nt; t++) s[t][0] = s[t][1] = zero;
 #pragma GCC unroll 4
         for (uint32_t q = 0; q < quads; q++, p += 32, table += 16) {
@@ -69,11 +70,15 @@ ACC_INLINE const uint8_t *w2s_rows32(const uint8_t *p, const int8_t *table, size
     return p;
 }
 
-ACC_INLINE void w2s_tokens(const acc_weight *w, const int8_t *a, size_t lda, int32_t *isum, size_t ldi, uint32_t rb0,
-                           uint32_t rb1, int8_t *table, const int nt)
+static size_t w2s_table_bytes(const acc_weight *w)
 {
-    const size_t cols = (size_t)w->col_groups * w->group, stride = 4 * cols;
-    for (int t = 0; t < nt; t++) w2s_table(a + t * lda, cols, table + t * stride);
+    return (size_t)4 * w->col_groups * w->group;
+}
+
+ACC_INLINE void w2s_tokens(const acc_weight *w, const int8_t *table, int32_t *isum, size_t ldi, uint32_t rb0,
+                           uint32_t rb1, const int nt)
+{
+    const size_t stride = w2s_table_bytes(w);
     const __m256i magnitudes = _mm256_abs_epi8(acc_nibble_values(w));
     const uint8_t *p = acc_nibble_block(w, 2 * rb0);
     for (uint32_t b = 2 * rb0; b < 2 * rb1; b++, isum += ACC_NIBBLE_ROWS) {
@@ -84,22 +89,34 @@ ACC_INLINE void w2s_tokens(const acc_weight *w, const int8_t *a, size_t lda, int
     }
 }
 
+void acc_avx2_w2s_pack_few(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)
+{
+    const size_t bytes = w2s_table_bytes(w);
+    for (uint32_t t = 0; t < n_tokens; t++) w2s_table(a + t * lda, bytes / 4, (int8_t *)scratch + t * bytes);
+}
+
 void acc_avx2_w2s_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1, void *scratch)
 {
-    w2s_tokens(w, a, 0, isum, 0, rb0, rb1, scratch, 1);
+    (void)a;
+    w2s_tokens(w, scratch, isum, 0, rb0, rb1, 1);
 }
 
 void acc_avx2_w2s_few(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
                       uint32_t rb0, uint32_t rb1, void *scratch)
 {
+    (void)a;
+    (void)lda;
+    const int8_t *table = scratch;
+    for (; n_tokens >= W2S_TOGETHER; n_tokens -= W2S_TOGETHER, isum += W2S_TOGETHER * ldi) {
+        w2s_tokens(w, table, isum, ldi, rb0, rb1, W2S_TOGETHER);
+        table += W2S_TOGETHER * w2s_table_bytes(w);
+    }
     if (n_tokens == 1)
-        w2s_tokens(w, a, lda, isum, ldi, rb0, rb1, scratch, 1);
+        w2s_tokens(w, table, isum, ldi, rb0, rb1, 1);
     else if (n_tokens == 2)
-        w2s_tokens(w, a, lda, isum, ldi, rb0, rb1, scratch, 2);
+        w2s_tokens(w, table, isum, ldi, rb0, rb1, 2);
     else if (n_tokens == 3)
-        w2s_tokens(w, a, lda, isum, ldi, rb0, rb1, scratch, 3);
-    else
-        w2s_tokens(w, a, lda, isum, ldi, rb0, rb1, scratch, 4);
+        w2s_tokens(w, table, isum, ldi, rb0, rb1, 3);
 }
 
 /* ---- W4: the nibble code + 8 is the unsigned operand, 8 * sum(a) is taken off per group ---- */

@@ -8,6 +8,7 @@
 
 acc_matvec_fn acc_avx512_w2s_matvec, acc_avx512_w2_matvec, acc_avx512_w4_matvec, acc_avx512_w8_matvec;
 acc_matvec_fn acc_avx512_w2_matvec_far, acc_avx512_w4_matvec_far, acc_avx512_w8_matvec_far; /* for Intel's cores */
+acc_pack_fn acc_avx512_w2s_pack, acc_avx512_w2_pack, acc_avx512_w4_pack, acc_avx512_w8_pack;
 acc_matmul_fn acc_avx512_w2s_matmul, acc_avx512_w2_matmul, acc_avx512_w4_matmul, acc_avx512_w8_matmul;
 
 /* The 64 codes of one quad of columns (bit 7 of each byte is noise): 56 bytes are spread over 8 qwords, then 7-bit

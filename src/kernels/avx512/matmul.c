@@ -22,21 +22,27 @@ static inline void copy_flipped(int8_t *to, const int8_t *from, uint32_t n, __m2
                             _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(from + i)), flip));
 }
 
-static tokens pack_tokens(const acc_matmul *e, const acc_weight *w, const int8_t *a, size_t lda, uint32_t n,
-                          uint8_t *memory)
+/* Where they stand in scratch: behind an expanded tile and a row block's sums. */
+static tokens tokens_of(const acc_weight *w, uint32_t n, uint8_t *scratch)
+{
+    tokens t = {.codes = (int8_t *)scratch + ACC_MATMUL_DENSE + (size_t)n * ACC_TILE_ROWS * sizeof(int32_t), .n = n};
+    t.start = (int32_t *)(void *)(t.codes + (size_t)w->col_groups * w->group * n);
+    return t;
+}
+
+void acc_avx512_pack(const acc_matmul *e, const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,
+                     uint8_t *scratch)
 {
     const __m256i flip = _mm256_set1_epi8((char)e->flip);
     const uint32_t group = w->group;
-    tokens t = {.codes = (int8_t *)memory, .n = n};
-    t.start = (int32_t *)(void *)(t.codes + (size_t)w->col_groups * group * n);
-    for (uint32_t i = 0; i < n; i++)
+    const tokens t = tokens_of(w, n_tokens, scratch);
+    for (uint32_t i = 0; i < n_tokens; i++)
         for (uint32_t cg = 0; cg < w->col_groups; cg++) {
-            const size_t at = (size_t)cg * n + i;
+            const size_t at = (size_t)cg * n_tokens + i;
             const int8_t *from = a + i * lda + (size_t)cg * group;
             copy_flipped(t.codes + at * group, from, group, flip);
             t.start[at] = e->offset == 0 ? 0 : -e->offset * acc_sum_codes(from, group);
         }
-    return t;
 }
 
 /* How a group's sums meet m: W8 has none; where they fit 16 bits one multiplication is cheaper. */
@@ -79,10 +85,10 @@ ACC_INLINE void block(const uint8_t *dense, uint32_t quads, const int8_t *a, con
     {                                                                                                         \
         block(dense, quads, a, start, m, y, n, by);                                                           \
     }
-#define BLOCKS(by) BLOCK(1, by) BLOCK(2, by) BLOCK(3, by) BLOCK(4, by) BLOCK(5, by) BLOCK(6, by)
-#define ENTRIES(by)                                                                  \
-    {                                                                                \
-        NULL, block1##by, block2##by, block3##by, block4##by, block5##by, block6##by \
+#define BLOCKS(by) BLOCK(2, by) BLOCK(3, by) BLOCK(4, by) BLOCK(5, by) BLOCK(6, by)
+#define ENTRIES(by)                                                            \
+    {                                                                          \
+        NULL, NULL, block2##by, block3##by, block4##by, block5##by, block6##by \
     }
 BLOCKS(PLAIN)
 BLOCKS(WORDS)
@@ -156,11 +162,11 @@ static void row_block(const acc_matmul *e, const acc_weight *w, const tokens *t,
     }
 }
 
-void acc_avx512_matmul(const acc_matmul *e, const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,
-                       int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1, uint8_t *scratch)
+void acc_avx512_matmul(const acc_matmul *e, const acc_weight *w, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                       uint32_t rb0, uint32_t rb1, uint8_t *scratch)
 {
     int32_t *y = (int32_t *)(void *)(scratch + ACC_MATMUL_DENSE);
-    const tokens t = pack_tokens(e, w, a, lda, n_tokens, (uint8_t *)(y + (size_t)n_tokens * ACC_TILE_ROWS));
+    const tokens t = tokens_of(w, n_tokens, scratch);
     for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS) {
         row_block(e, w, &t, rb, scratch, y);
         for (uint32_t i = 0; i < n_tokens; i++)
@@ -168,24 +174,40 @@ void acc_avx512_matmul(const acc_matmul *e, const acc_weight *w, const int8_t *a
     }
 }
 
-void acc_avx512_w2_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
-                          size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
+static acc_matmul w2_matmul(const acc_weight *w)
 {
-    const acc_matmul e = {
+    return (acc_matmul){
         .expand = expand_w2, .offset = 3, .blocks = blocks[w->group <= 64 ? WORDS : LONGS], .tokens = TOKENS};
-    acc_avx512_matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 
-void acc_avx512_w4_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
-                          size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
+static acc_matmul w4_matmul(const acc_weight *w)
 {
-    const acc_matmul e = {.expand = expand_w4, .offset = 8, .blocks = blocks[LONGS], .tokens = TOKENS};
-    acc_avx512_matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    (void)w;
+    return (acc_matmul){.expand = expand_w4, .offset = 8, .blocks = blocks[LONGS], .tokens = TOKENS};
 }
 
-void acc_avx512_w8_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
-                          size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
+static acc_matmul w8_matmul(const acc_weight *w)
 {
-    const acc_matmul e = {.expand = expand_w8, .offset = 128, .blocks = blocks[PLAIN], .tokens = TOKENS};
-    acc_avx512_matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    (void)w;
+    return (acc_matmul){.expand = expand_w8, .offset = 128, .blocks = blocks[PLAIN], .tokens = TOKENS};
 }
+
+/* Both functions of a format. */
+#define DENSE(format)                                                                                       \
+    void acc_avx512_##format##_pack(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,    \
+                                    void *scratch)                                                          \
+    {                                                                                                       \
+        const acc_matmul e = format##_matmul(w);                                                            \
+        if (n_tokens > 1) acc_avx512_pack(&e, w, a, lda, n_tokens, scratch);                                \
+    }                                                                                                       \
+    void acc_avx512_##format##_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,  \
+                                      int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch) \
+    {                                                                                                       \
+        const acc_matmul e = format##_matmul(w);                                                            \
+        (void)a;                                                                                            \
+        (void)lda;                                                                                          \
+        acc_avx512_matmul(&e, w, n_tokens, isum, ldi, rb0, rb1, scratch);                                   \
+    }
+DENSE(w2)
+DENSE(w4)
+DENSE(w8)

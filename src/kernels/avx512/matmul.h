@@ -25,8 +25,10 @@ struct acc_matmul {
     const void *tables; /* of a format */
 };
 
-/* As acc_matmul_fn, which see. */
-void acc_avx512_matmul(const acc_matmul *e, const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,
-                       int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1, uint8_t *scratch);
+/* As acc_pack_fn and acc_matmul_fn, which see. */
+void acc_avx512_pack(const acc_matmul *e, const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens,
+                     uint8_t *scratch);
+void acc_avx512_matmul(const acc_matmul *e, const acc_weight *w, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                       uint32_t rb0, uint32_t rb1, uint8_t *scratch);
 
 #endif

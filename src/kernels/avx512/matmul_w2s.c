@@ -123,6 +123,17 @@ static const uint8_t *expand(const acc_matmul *e, const uint8_t *src, uint32_t q
 /* Fewer tokens than this are cheaper by look-up, one by one. */
 #define FEW_TOKENS 5
 
+static acc_matmul matmul_of(const tables *t)
+{
+    return (acc_matmul){.expand = expand, .blocks = blocks, .tokens = TOKENS, .flip = 0x80, .tables = t};
+}
+
+void acc_avx512_w2s_pack(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)
+{
+    const acc_matmul e = matmul_of(NULL);
+    if (n_tokens >= FEW_TOKENS) acc_avx512_pack(&e, w, a, lda, n_tokens, scratch);
+}
+
 void acc_avx512_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                            size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
 {
@@ -132,6 +143,6 @@ void acc_avx512_w2s_matmul(const acc_weight *w, const int8_t *a, size_t lda, uin
         return;
     }
     const tables t = make_tables(w);
-    const acc_matmul e = {.expand = expand, .blocks = blocks, .tokens = TOKENS, .flip = 0x80, .tables = &t};
-    acc_avx512_matmul(&e, w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    const acc_matmul e = matmul_of(&t);
+    acc_avx512_matmul(&e, w, n_tokens, isum, ldi, rb0, rb1, scratch);
 }

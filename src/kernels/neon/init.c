@@ -4,15 +4,19 @@
 void acc_kernels_init_neon(acc_kernels *k)
 {
     k->w[ACC_FMT_W2S].matvec = acc_neon_w2s_matvec;
+    k->w[ACC_FMT_W2S].pack = acc_neon_w2s_pack;
     k->w[ACC_FMT_W2S].matmul = acc_neon_w2s_matmul;
     k->w[ACC_FMT_W2S].repack_bytes = acc_neon_w2s_repack_bytes;
     k->w[ACC_FMT_W2S].repack = acc_neon_w2s_repack;
     k->w[ACC_FMT_W2S].run = 1;
     k->w[ACC_FMT_W2].matvec = acc_neon_w2_matvec;
+    k->w[ACC_FMT_W2].pack = acc_neon_w2_pack;
     k->w[ACC_FMT_W2].matmul = acc_neon_w2_matmul;
     k->w[ACC_FMT_W4].matvec = acc_neon_w4_matvec;
+    k->w[ACC_FMT_W4].pack = acc_neon_w4_pack;
     k->w[ACC_FMT_W4].matmul = acc_neon_w4_matmul;
     k->w[ACC_FMT_W8].matvec = acc_neon_w8_matvec;
+    k->w[ACC_FMT_W8].pack = acc_neon_w8_pack;
     k->w[ACC_FMT_W8].matmul = acc_neon_w8_matmul;
     k->attn4 = acc_neon_attn4;
     k->attn8 = acc_neon_attn8;
@@ -30,12 +34,16 @@ void acc_kernels_init_neon(acc_kernels *k)
 
 void acc_kernels_init_dotprod(acc_kernels *k)
 {
+    k->w[ACC_FMT_W2S].pack = acc_dotprod_w2s_pack;
     k->w[ACC_FMT_W2S].matmul = acc_dotprod_w2s_matmul;
     k->w[ACC_FMT_W2].matvec = acc_dotprod_w2_matvec;
+    k->w[ACC_FMT_W2].pack = acc_dotprod_w2_pack;
     k->w[ACC_FMT_W2].matmul = acc_dotprod_w2_matmul;
     k->w[ACC_FMT_W4].matvec = acc_dotprod_w4_matvec;
+    k->w[ACC_FMT_W4].pack = acc_dotprod_w4_pack;
     k->w[ACC_FMT_W4].matmul = acc_dotprod_w4_matmul;
     k->w[ACC_FMT_W8].matvec = acc_dotprod_w8_matvec;
+    k->w[ACC_FMT_W8].pack = acc_dotprod_w8_pack;
     k->w[ACC_FMT_W8].matmul = acc_dotprod_w8_matmul;
     k->attn4 = acc_dotprod_attn4;
     k->attn8 = acc_dotprod_attn8;
@@ -44,9 +52,13 @@ void acc_kernels_init_dotprod(acc_kernels *k)
 
 void acc_kernels_init_i8mm(acc_kernels *k)
 {
+    k->w[ACC_FMT_W2S].pack = acc_i8mm_w2s_pack;
     k->w[ACC_FMT_W2S].matmul = acc_i8mm_w2s_matmul;
+    k->w[ACC_FMT_W2].pack = acc_i8mm_w2_pack;
     k->w[ACC_FMT_W2].matmul = acc_i8mm_w2_matmul;
+    k->w[ACC_FMT_W4].pack = acc_i8mm_w4_pack;
     k->w[ACC_FMT_W4].matmul = acc_i8mm_w4_matmul;
+    k->w[ACC_FMT_W8].pack = acc_i8mm_w8_pack;
     k->w[ACC_FMT_W8].matmul = acc_i8mm_w8_matmul;
     k->name = "i8mm";
 }

@@ -115,19 +115,36 @@ static void row_block(const expander *e, uint32_t rb, const int8_t *codes, uint3
     }
 }
 
-static void matmul(const expander *e, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
-                   uint32_t rb0, uint32_t rb1, void *scratch)
+/* In scratch stand an expanded tile, a row block's sums, and what block_pack() makes of the tokens. */
+static int32_t *sums_of(uint8_t *scratch)
 {
-    const acc_weight *w = e->w;
-    const uint32_t units = (n_tokens + UNIT_TOKENS - 1) / UNIT_TOKENS;
-    int8_t *dense = scratch;
-    int32_t *y = (int32_t *)(void *)(dense + DENSE_BYTES);
-    int8_t *codes = (int8_t *)(y + (size_t)units * UNIT_TOKENS * ACC_TILE_ROWS);
+    return (int32_t *)(void *)(scratch + DENSE_BYTES);
+}
+
+static uint32_t units_of(uint32_t n_tokens)
+{
+    return (n_tokens + UNIT_TOKENS - 1) / UNIT_TOKENS;
+}
+
+static int8_t *codes_of(uint32_t n_tokens, uint8_t *scratch)
+{
+    return (int8_t *)(sums_of(scratch) + (size_t)units_of(n_tokens) * UNIT_TOKENS * ACC_TILE_ROWS);
+}
+
+static void pack(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, uint8_t *scratch)
+{
+    int8_t *codes = codes_of(n_tokens, scratch);
+    const size_t each = (size_t)units_of(n_tokens) * UNIT_TOKENS * w->group;
     for (uint32_t cg = 0; cg < w->col_groups; cg++)
-        block_pack(a + (size_t)cg * w->group, lda, n_tokens, w->group,
-                   codes + (size_t)cg * units * UNIT_TOKENS * w->group);
+        block_pack(a + (size_t)cg * w->group, lda, n_tokens, w->group, codes + cg * each);
+}
+
+static void matmul(const expander *e, uint32_t n_tokens, int32_t *isum, size_t ldi, uint32_t rb0, uint32_t rb1,
+                   uint8_t *scratch)
+{
+    int32_t *y = sums_of(scratch);
     for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS) {
-        row_block(e, rb, codes, units, dense, y);
+        row_block(e, rb, codes_of(n_tokens, scratch), units_of(n_tokens), (int8_t *)scratch, y);
         block_store(y, n_tokens, isum, ldi);
     }
 }
@@ -136,11 +153,19 @@ static void matmul(const expander *e, const int8_t *a, size_t lda, uint32_t n_to
  * quad, expanding 22 and a dot product 4. */
 #define FEW_TOKENS 4
 
+void ACC_NEON(w2s_pack)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)
+{
+    if (n_tokens < FEW_TOKENS)
+        acc_neon_w2s_pack_few(w, a, lda, n_tokens, scratch);
+    else
+        pack(w, a, lda, n_tokens, scratch);
+}
+
 void ACC_NEON(w2s_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum,
                           size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)
 {
     if (n_tokens < FEW_TOKENS) {
-        for (uint32_t t = 0; t < n_tokens; t++) acc_neon_w2s_matvec(w, a + t * lda, isum + t * ldi, rb0, rb1, scratch);
+        acc_neon_w2s_few(w, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
         return;
     }
     static const int32_t column[4] = {0, 1, 2, 3};
@@ -149,16 +174,22 @@ void ACC_NEON(w2s_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint
         const uint32x4_t here = vceqq_s32(vld1q_s32(column), vdupq_n_s32(k));
         e.place[k] = vandq_s8(acc_pick_values(w), vreinterpretq_s8_u32(here));
     }
-    matmul(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);
+    matmul(&e, n_tokens, isum, ldi, rb0, rb1, scratch);
 }
 
-#define DENSE_MATMUL(format, is_wide)                                                                                  \
+#define DENSE(format, is_wide)                                                                                         \
+    void ACC_NEON(format##_pack)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)   \
+    {                                                                                                                  \
+        if (n_tokens > 1) pack(w, a, lda, n_tokens, scratch);                                                          \
+    }                                                                                                                  \
     void ACC_NEON(format##_matmul)(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, \
                                    size_t ldi, uint32_t rb0, uint32_t rb1, void *scratch)                              \
     {                                                                                                                  \
         const expander e = {.run = expand_##format, .w = w, .bytes = acc_weight_tile_bytes(w), .wide = is_wide};       \
-        matmul(&e, a, lda, n_tokens, isum, ldi, rb0, rb1, scratch);                                                    \
+        (void)a;                                                                                                       \
+        (void)lda;                                                                                                     \
+        matmul(&e, n_tokens, isum, ldi, rb0, rb1, scratch);                                                            \
     }
-DENSE_MATMUL(w2, 0)
-DENSE_MATMUL(w4, 0)
-DENSE_MATMUL(w8, 1)
+DENSE(w2, 0)
+DENSE(w4, 0)
+DENSE(w8, 1)

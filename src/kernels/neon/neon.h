@@ -19,6 +19,9 @@
 /* w2s.c */
 size_t acc_neon_w2s_repack_bytes(const acc_weight *w);
 void acc_neon_w2s_repack(const acc_weight *w, uint8_t *dst);
+/* For few tokens: the activations that picks find, and those tokens' rows. */
+acc_pack_fn acc_neon_w2s_pack_few;
+acc_matmul_fn acc_neon_w2s_few;
 acc_matvec_fn acc_neon_w2s_matvec;
 
 /* matvec.c */
@@ -26,6 +29,9 @@ acc_matvec_fn acc_neon_w2_matvec, acc_neon_w4_matvec, acc_neon_w8_matvec;
 acc_matvec_fn acc_dotprod_w2_matvec, acc_dotprod_w4_matvec, acc_dotprod_w8_matvec;
 
 /* matmul.c */
+acc_pack_fn acc_neon_w2s_pack, acc_neon_w2_pack, acc_neon_w4_pack, acc_neon_w8_pack;
+acc_pack_fn acc_dotprod_w2s_pack, acc_dotprod_w2_pack, acc_dotprod_w4_pack, acc_dotprod_w8_pack;
+acc_pack_fn acc_i8mm_w2s_pack, acc_i8mm_w2_pack, acc_i8mm_w4_pack, acc_i8mm_w8_pack;
 acc_matmul_fn acc_neon_w2s_matmul, acc_neon_w2_matmul, acc_neon_w4_matmul, acc_neon_w8_matmul;
 acc_matmul_fn acc_dotprod_w2s_matmul, acc_dotprod_w2_matmul, acc_dotprod_w4_matmul, acc_dotprod_w8_matmul;
 acc_matmul_fn acc_i8mm_w2s_matmul, acc_i8mm_w2_matmul, acc_i8mm_w4_matmul, acc_i8mm_w8_matmul;

@@ -65,14 +65,35 @@ static inline void add_tile(const uint8_t *p, const int8_t *table, uint32_t quad
     }
 }
 
-void acc_neon_w2s_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1, void *scratch)
+static size_t table_bytes(const acc_weight *w)
 {
-    int8_t *table = scratch;
+    return (size_t)4 * w->col_groups * w->group;
+}
+
+void acc_neon_w2s_pack_few(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)
+{
+    const size_t bytes = table_bytes(w);
+    for (uint32_t t = 0; t < n_tokens; t++) activations(a + t * lda, bytes / 4, (int8_t *)scratch + t * bytes);
+}
+
+void acc_neon_w2s_few(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, int32_t *isum, size_t ldi,
+                      uint32_t rb0, uint32_t rb1, void *scratch)
+{
     const uint32_t quads = w->group / 4;
     const int8x16_t values = acc_pick_values(w);
-    activations(a, (size_t)w->col_groups * w->group, table);
-    memset(isum, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *isum);
-    for (uint32_t rb = rb0; rb < rb1; rb++, isum += ACC_TILE_ROWS)
-        for (uint32_t cg = 0; cg < w->col_groups; cg++)
-            add_tile(acc_picks_tile(w, cg, rb), table + (size_t)cg * quads * 16, quads, values, isum);
+    const int8_t *table = scratch;
+    (void)a;
+    (void)lda;
+    for (uint32_t t = 0; t < n_tokens; t++, table += table_bytes(w), isum += ldi) {
+        int32_t *y = isum;
+        memset(y, 0, (size_t)(rb1 - rb0) * ACC_TILE_ROWS * sizeof *y);
+        for (uint32_t rb = rb0; rb < rb1; rb++, y += ACC_TILE_ROWS)
+            for (uint32_t cg = 0; cg < w->col_groups; cg++)
+                add_tile(acc_picks_tile(w, cg, rb), table + (size_t)cg * quads * 16, quads, values, y);
+    }
+}
+
+void acc_neon_w2s_matvec(const acc_weight *w, const int8_t *a, int32_t *isum, uint32_t rb0, uint32_t rb1, void *scratch)
+{
+    acc_neon_w2s_few(w, a, 0, 1, isum, 0, rb0, rb1, scratch);
 }
