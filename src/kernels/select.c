@@ -40,6 +40,14 @@ static bool has_avx2(void)
     return (saved_states() & STATES_AVX) == STATES_AVX && (cpuid(1, 0).c & need) == need && (cpuid(7, 0).b & bit_AVX2);
 }
 
+#ifdef ACC_SIMDE /* the sets above AVX2 are emulated */
+#define EMULATED true
+#define has_avxvnni has_avx2
+#define has_avx512 has_avx2
+#define has_amx has_avx2
+#else
+#define EMULATED false
+
 static bool has_avxvnni(void)
 {
     return has_avx2() && (cpuid(7, 1).a & bit_AVXVNNI);
@@ -47,16 +55,11 @@ static bool has_avxvnni(void)
 
 static bool has_avx512(void)
 {
-#ifdef ACC_SIMDE
-    return has_avx2(); /* the set is emulated */
-#else
     const unsigned b = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ, c = bit_AVX512VBMI | bit_AVX512VNNI;
     const cpuid_regs r = cpuid(7, 0);
     return has_avx2() && (saved_states() & STATES_AVX512) == STATES_AVX512 && (r.b & b) == b && (r.c & c) == c;
-#endif
 }
 
-#ifndef ACC_SIMDE
 #define STATES_AMX 0x60000u /* tile configuration, tile data */
 
 /* Linux gives a process its tile registers when it asks for them (Documentation/arch/x86/xstate.rst). */
@@ -101,15 +104,14 @@ static bool always(void)
 static const kernel_set sets[] = {
     {"scalar", false, always, acc_kernels_init_scalar},
 #ifdef ACC_HAVE_X86
-    {"avx2", false, has_avx2, acc_kernels_init_avx2},      {"avxvnni", false, has_avxvnni, acc_kernels_init_avxvnni},
-#ifdef ACC_SIMDE
-    {"avx512", true, has_avx512, acc_kernels_init_avx512},
-#else
-    {"avx512", false, has_avx512, acc_kernels_init_avx512}, {"amx", false, has_amx, acc_kernels_init_amx},
-#endif
+    {"avx2", false, has_avx2, acc_kernels_init_avx2},
+    {"avxvnni", EMULATED, has_avxvnni, acc_kernels_init_avxvnni},
+    {"avx512", EMULATED, has_avx512, acc_kernels_init_avx512},
+    {"amx", EMULATED, has_amx, acc_kernels_init_amx},
 #endif
 #ifdef ACC_HAVE_NEON
-    {"neon", false, always, acc_kernels_init_neon},        {"dotprod", false, has_dotprod, acc_kernels_init_dotprod},
+    {"neon", false, always, acc_kernels_init_neon},
+    {"dotprod", false, has_dotprod, acc_kernels_init_dotprod},
     {"i8mm", false, has_i8mm, acc_kernels_init_i8mm},
 #endif
 };

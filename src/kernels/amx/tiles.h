@@ -7,6 +7,9 @@
 
 #include "kernels/avx512/linear.h"
 
+#ifdef ACC_SIMDE
+#include "kernels/amx/emulate.h"
+#else
 /* The instructions, with what they touch: the intrinsics of gcc 12 keep it from the compiler. Tile registers are
  * constants. */
 #define TILE_ZERO(sums) __asm__ volatile("tilezero %%tmm" #sums ::)
@@ -16,6 +19,9 @@
     __asm__ volatile("tilestored %%tmm" #sums ", (%0,%1,1)" ::"r"(to), "r"((size_t)(stride)) : "memory")
 #define TILE_MULTIPLY(sums, tokens, weights) \
     __asm__ volatile("tdpbssd %%tmm" #weights ", %%tmm" #tokens ", %%tmm" #sums ::)
+#define TILE_CONFIGURE(config) __asm__ volatile("ldtilecfg %0" ::"m"(config))
+#define TILE_RELEASE() __asm__ volatile("tilerelease" ::)
+#endif
 
 #define ACC_AMX_TOKENS 16u
 #define ACC_AMX_DENSE 8192 /* bytes of an expanded tile: 64 rows x 128 columns */
@@ -84,12 +90,12 @@ static inline void acc_amx_configure(uint32_t step)
         config.row_bytes[i] = i == 4 || i == 5 ? (uint16_t)step : 64;
         config.rows[i] = (uint8_t)(i < 6 ? ACC_AMX_TOKENS : step / 4);
     }
-    __asm__ volatile("ldtilecfg %0" ::"m"(config));
+    TILE_CONFIGURE(config);
 }
 
 static inline void acc_amx_release(void)
 {
-    __asm__ volatile("tilerelease" ::);
+    TILE_RELEASE();
 }
 
 #endif

@@ -15,8 +15,15 @@
 /* As inline assembly, because gcc 12 copies and spills accumulators around the intrinsic. */
 static inline __m256i acc_add_bytes(__m256i acc, __m256i u, __m256i s)
 {
+#ifdef ACC_SIMDE
+    const __m256i even = _mm256_set1_epi16(255);
+    acc = _mm256_add_epi32(acc,
+                           _mm256_madd_epi16(_mm256_and_si256(u, even), _mm256_srai_epi16(_mm256_slli_epi16(s, 8), 8)));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_srli_epi16(u, 8), _mm256_srai_epi16(s, 8)));
+#else
     __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(u), "x"(s));
     return acc;
+#endif
 }
 
 /* The first product of sums that acc_wide() adds to `wide`; those of 32 bits go on from there. */
