@@ -1,3 +1,4 @@
+/* Shares as two numbers in one word each, so that owner and helpers take from both ends without a lock. */
 #include "core/items.h"
 
 #include "core/threads.h"
