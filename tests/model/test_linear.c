@@ -12,9 +12,7 @@
 #define BLOCKS 7
 #define TOKENS 33
 
-/* Takes `piece` parts at a time; every block must meet every token once, in tiles that are whole blocks where they can
- * be.
- */
+/* Takes `piece` parts at a time: every block must meet every token once, in whole blocks where these are whole. */
 static void cut(uint32_t cuts, uint32_t n_tokens, uint32_t piece)
 {
     uint8_t met[BLOCKS][TOKENS] = {{0}};

@@ -1,18 +1,12 @@
 /*
- * Tile registers for a build that checks the kernels' logic on a machine without AMX: as Intel's manual defines
- * LDTILECFG, TILELOADD, TILESTORED and TDPBSSD. Not for speed.
+ * Included by tiles.h. Tile registers for a build that checks the kernels' logic on a machine without AMX: as Intel's
+ * manual defines LDTILECFG, TILELOADD, TILESTORED and TDPBSSD. Not for speed.
  */
 #ifndef ACC_KERNELS_AMX_EMULATE_H
 #define ACC_KERNELS_AMX_EMULATE_H
 
 #include <stdint.h>
 #include <string.h>
-
-typedef struct acc_tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} acc_tile_config;
 
 typedef struct acc_tiles {
     acc_tile_config config;

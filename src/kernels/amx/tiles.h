@@ -7,6 +7,13 @@
 
 #include "kernels/avx512/linear.h"
 
+/* As LDTILECFG reads it. */
+typedef struct acc_tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} acc_tile_config;
+
 #ifdef ACC_SIMDE
 #include "kernels/amx/emulate.h"
 #else
@@ -80,11 +87,7 @@ static inline uint32_t acc_amx_step(const acc_weight *w)
 /* Tile registers for products of `step` columns; acc_amx_release() gives them back. */
 static inline void acc_amx_configure(uint32_t step)
 {
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } config = {.palette = 1};
+    acc_tile_config config = {.palette = 1};
     _Static_assert(sizeof config == 64, "as LDTILECFG reads it");
     for (int i = 0; i < 8; i++) {
         config.row_bytes[i] = i == 4 || i == 5 ? (uint16_t)step : 64;

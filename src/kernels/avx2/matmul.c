@@ -167,26 +167,26 @@ void ACC_AVX2(matmul)(const acc_matmul *e, uint32_t n_tokens, int32_t *isum, siz
     }
 }
 
-static acc_matmul w2_matmul(const acc_weight *w)
+/* Of a dense format: how a tile is expanded, the parts of a group, and what its bytes are above the codes. */
+static acc_matmul dense_matmul(const acc_weight *w, acc_expand_fn *expand, uint32_t parts, int32_t offset)
 {
     return (acc_matmul){.w = w,
-                        .expand = expand_w2,
+                        .expand = expand,
                         .blocks = blocks,
                         .tokens = TOKENS,
-                        .parts = 1,
+                        .parts = parts,
                         .rows_bytes = 16 * w->group,
-                        .offset = 3};
+                        .offset = offset};
+}
+
+static acc_matmul w2_matmul(const acc_weight *w)
+{
+    return dense_matmul(w, expand_w2, 1, 3);
 }
 
 static acc_matmul w4_matmul(const acc_weight *w)
 {
-    return (acc_matmul){.w = w,
-                        .expand = expand_w4,
-                        .blocks = blocks,
-                        .tokens = TOKENS,
-                        .parts = ACC_SUM_BITS == 16 && w->group == 128 ? 2 : 1,
-                        .rows_bytes = 16 * w->group,
-                        .offset = 8};
+    return dense_matmul(w, expand_w4, ACC_SUM_BITS == 16 && w->group == 128 ? 2 : 1, 8);
 }
 
 /* Both functions of a dense format whose few tokens go one by one. */
@@ -225,13 +225,7 @@ static const uint8_t *expand_w8(const acc_matmul *e, uint32_t cg, uint32_t rb, u
 
 static acc_matmul w8_matmul(const acc_weight *w)
 {
-    return (acc_matmul){.w = w,
-                        .expand = expand_w8,
-                        .blocks = blocks,
-                        .tokens = TOKENS,
-                        .parts = 1,
-                        .rows_bytes = 16 * w->group,
-                        .offset = 128};
+    return dense_matmul(w, expand_w8, 1, 128);
 }
 
 void acc_avxvnni_w8_pack(const acc_weight *w, const int8_t *a, size_t lda, uint32_t n_tokens, void *scratch)

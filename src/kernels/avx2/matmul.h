@@ -14,10 +14,12 @@ typedef struct acc_matmul acc_matmul;
 typedef void acc_block_fn(const acc_matmul *e, const uint8_t *dense, const int8_t *a, const int32_t *start,
                           const uint8_t *m, int32_t *y);
 
+/* Expands tile (cg, rb); returns the 64 m in row order, NULL: the format has none. */
+typedef const uint8_t *acc_expand_fn(const acc_matmul *e, uint32_t cg, uint32_t rb, uint8_t *dense);
+
 struct acc_matmul {
     const acc_weight *w;
-    /* Expands tile (cg, rb); returns the 64 m in row order, NULL: the format has none. */
-    const uint8_t *(*expand)(const acc_matmul *e, uint32_t cg, uint32_t rb, uint8_t *dense);
+    acc_expand_fn *expand;
     acc_block_fn *const *blocks; /* by the number of tokens, 1 to `tokens` */
     const void *tables;          /* of a format */
     uint32_t tokens;

@@ -11,7 +11,7 @@ void acc_kernels_init_avx512_linear(acc_kernels *k)
     k->w[ACC_FMT_W2S].pack = acc_avx512_w2s_pack;
     k->w[ACC_FMT_W2S].matvec = acc_avx512_w2s_matvec;
     k->w[ACC_FMT_W2S].matmul = acc_avx512_w2s_matmul;
-    k->w[ACC_FMT_W2S].run = 128; /* tables cost as much as three row blocks */
+    k->w[ACC_FMT_W2S].run = 128; /* tables cost as many instructions as three row blocks */
     const bool far = __builtin_cpu_is("intel");
     k->w[ACC_FMT_W2].pack = acc_avx512_w2_pack;
     k->w[ACC_FMT_W2].matvec = far ? acc_avx512_w2_matvec_far : acc_avx512_w2_matvec;

@@ -52,13 +52,11 @@ ACC_INLINE void block(const uint8_t *dense, uint32_t quads, const int8_t *a, con
         (void)start;                                                                                      \
         block(dense, quads, a, m, y, n);                                                                  \
     }
-BLOCK(1)
-BLOCK(2)
 BLOCK(3)
 BLOCK(4)
 BLOCK(5)
 
-static acc_block_fn *const blocks[TOKENS + 1] = {NULL, w2s_block1, w2s_block2, w2s_block3, w2s_block4, w2s_block5};
+static acc_block_fn *const blocks[TOKENS + 1] = {NULL, NULL, NULL, w2s_block3, w2s_block4, w2s_block5};
 
 /* The picks of each code, a nibble's value and place by acc_w2s_picks(). */
 typedef struct tables {
